@@ -1,0 +1,266 @@
+"""One run's configuration: typed, checked, read from strict TOML recipes, written back in full. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ssl_pdr.errors import ConfigError, unknown_name
+
+# Every switch that a preset sets; an option given by hand wins. `default` is what our own measurements speak for so
+# far, `paper` is the text of Cheng et al. (NAACL 2021), `published-code` what their code does where the text differs.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {
+        "site": "output",
+        "dropout": "independent",
+        "radius": 0.1,
+        "radius_unit": "token_norm",
+    },
+    "paper": {
+        "site": "sum",
+        "dropout": "independent",
+        "radius": 1e-3,
+        "radius_unit": "absolute",
+    },
+    "published-code": {
+        "site": "output",
+        "dropout": "independent",
+        "radius": 1e-3,
+        "radius_unit": "absolute",
+    },
+}
+_COMMON = {"target_grad": "auto"}
+REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides a run. `None` means: what the preset says, or none.
+
+    Attributes:
+        data: an embedded corpus, a local file (csv, tsv, jsonl, parquet) or a Hub data set.
+        eval: file to evaluate on; None holds out `eval_frac` of the data, or takes what the data set brings.
+        eval_frac: held-out share where there is no evaluation part, in (0, 1).
+        text_column: column of the text; None guesses from common names.
+        pair_column: column of a second text; None guesses.
+        label_column: column of the label; None guesses.
+        limit: use only this many training rows.
+        model: `minilm-l6` (embedded), a local folder or a Hub model.
+        labelled_frac: share of the training rows that keep their label, in (0, 1].
+        reg: `none` or a regularizer.
+        div: divergence of `rdrop`, `rpt` and `vat`.
+        alpha: weight of R, at least 0.
+        preset: `default`, `paper` or `published-code`.
+        radius: size c of the perturbation, at least 0.
+        radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens.
+        site: where noise enters: `sum`, `output` or `word`.
+        dropout: masks between passes: `shared`, `independent` or `off`.
+        target_grad: gradient on the clean side: `auto`, `detach` or `both`.
+        search_steps: steps of VAT's search.
+        projections: random projections of `jr` and `wjr`; None is exact.
+        ratio: `proportional`, or unlabelled rows per labelled row.
+        epochs: passes over the data.
+        max_steps: optimizer steps; wins over `epochs` if given.
+        save_steps: optimizer steps between checkpoints.
+        lr: peak learning rate.
+        warmup_frac: share of the steps in which the rate rises, in [0, 1).
+        weight_decay: of AdamW.
+        batch_size: rows of one optimizer step, labelled and unlabelled together.
+        accumulation: micro-batches that one optimizer step is cut into.
+        max_length: tokens of a row, longer ones are cut.
+        seed: of the split, the batches, the noise and torch.
+        output: folder of the run; None derives `runs/…` from the options.
+    """
+
+    data: str = "pydocs-topics"
+    eval: str | None = None
+    eval_frac: float = 0.2
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: str | None = None
+    limit: int | None = None
+    model: str = "minilm-l6"
+    labelled_frac: float = 1.0
+    reg: str = "vat"
+    div: str = "shl"
+    alpha: float = 1.0
+    preset: str = "default"
+    radius: float | None = None
+    radius_unit: str | None = None
+    site: str | None = None
+    dropout: str | None = None
+    target_grad: str | None = None
+    search_steps: int = 1
+    projections: int | None = None
+    ratio: str | float = "proportional"
+    epochs: float = 3.0
+    max_steps: int | None = None
+    save_steps: int = 200
+    lr: float = 1e-4
+    warmup_frac: float = 0.1
+    weight_decay: float = 0.01
+    batch_size: int = 32
+    accumulation: int = 1
+    max_length: int = 128
+    seed: int = 0
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, rule in _RULES.items():
+            value = getattr(self, name)
+            if value is not None and not rule.accepts(value):
+                raise ConfigError(f"{option(name)} must be {rule.expected}, got {value}")
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise unknown_name(name.replace("_", " "), value, allowed)
+        if self.batch_size % self.accumulation:
+            raise ConfigError(f"--batch-size {self.batch_size} cannot be cut into {self.accumulation} equal micro-batches")
+        if isinstance(self.ratio, str) and self.ratio != "proportional":
+            raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio!r}")
+        if not isinstance(self.ratio, str) and not (math.isfinite(self.ratio) and self.ratio > 0):
+            raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio}")
+
+    def resolved(self) -> TrainConfig:
+        """The same configuration with nothing left to the preset and the output folder named."""
+        preset = {**_COMMON, **PRESETS[self.preset]}
+        if self.reg == "rdrop":  # two dropout masks are what it compares, whatever a preset says of noise
+            preset["dropout"] = "independent"
+        given = {name: value for name in preset if (value := getattr(self, name)) is not None}
+        return dataclasses.replace(self, **{**preset, **given}, output=self.output or self._default_output())
+
+    def _default_output(self) -> str:
+        data = Path(self.data).name.split(".")[0].replace(":", "-")
+        method = self.reg if self.reg in REGULARIZERS_WITHOUT_DIVERGENCE else f"{self.reg}-{self.div.replace(':', '')}"
+        return f"runs/{data}_{method}_{self.labelled_frac:g}_seed{self.seed}"
+
+    def to_toml(self) -> str:
+        """The configuration as TOML; keys that are None are left out."""
+        return tomli_w.dumps({k: v for k, v in dataclasses.asdict(self).items() if v is not None})
+
+
+@dataclass(frozen=True)
+class _Rule:
+    expected: str
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def accepts(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return math.isfinite(value) and above and below
+
+
+_POSITIVE = _Rule("a whole number of at least 1", low=1)
+_RULES: dict[str, _Rule] = {
+    "labelled_frac": _Rule("above 0 and at most 1", 0, 1, low_open=True),
+    "eval_frac": _Rule("between 0 and 1, both excluded", 0, 1, low_open=True, high_open=True),
+    "alpha": _Rule("a finite number of at least 0", low=0),
+    "radius": _Rule("a finite number of at least 0", low=0),
+    "lr": _Rule("a finite number above 0", low=0, low_open=True),
+    "epochs": _Rule("a finite number above 0", low=0, low_open=True),
+    "warmup_frac": _Rule("at least 0 and below 1", 0, 1, high_open=True),
+    "weight_decay": _Rule("a finite number of at least 0", low=0),
+    "seed": _Rule("a whole number from 0 to 4294967295", 0, 2**32 - 1),
+    "max_length": _Rule("a whole number of at least 4", low=4),
+    **dict.fromkeys(
+        ("limit", "search_steps", "projections", "max_steps", "save_steps", "batch_size", "accumulation"), _POSITIVE
+    ),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "preset": tuple(PRESETS),
+    "radius_unit": ("absolute", "token_norm"),
+    "site": ("sum", "output", "word"),
+    "dropout": ("shared", "independent", "off"),
+    "target_grad": ("auto", "detach", "both"),
+}
+
+
+def option(name: str) -> str:
+    """How the command line spells the key `name`."""
+    return "--" + name.replace("_", "-")
+
+
+def load_recipe(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a TOML recipe, checked against `TrainConfig`.
+
+    Raises:
+        ConfigError: for a missing or broken file, an unknown key (with the nearest one) or a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = ", ".join(sorted(str(p) for p in Path("recipes").glob("*.toml")))
+        hint = f"; recipes here: {near}" if near else ""
+        raise ConfigError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}{hint}") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return {key: check_value(key, value, where=str(path)) for key, value in values.items()}
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """One `key=value` of `--set`: the value is read as TOML where it is that, else as a string.
+
+    Example:
+        >>> parse_setting("weight_decay=0.1"), parse_setting("data=mine.csv")
+        (('weight_decay', 0.1), ('data', 'mine.csv'))
+    """
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set expects key=value, got {setting!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return key, check_value(key, value, where="--set")
+
+
+def check_value(key: str, value: Any, *, where: str) -> Any:
+    """`value` if `key` is known and takes its type; whole numbers are taken for fractions.
+
+    Raises:
+        ConfigError: naming `where` it was found, and the nearest key if there is no such key.
+    """
+    known = typing.get_type_hints(TrainConfig)
+    name = key.replace("-", "_")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; keys are: {', '.join(known)}"
+        raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+    accepted = [t for t in _members(known[name]) if t is not type(None)]
+    if type(value) in accepted:
+        return value
+    if type(value) is int and float in accepted:
+        return float(value)
+    expected = " or ".join({"str": "text", "int": "a whole number", "float": "a number"}[t.__name__] for t in accepted)
+    raise ConfigError(f"{where}: {key} must be {expected}, got {value!r}")
+
+
+def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from layers of keys, later ones winning; keys whose value is None do not count."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update({key.replace("-", "_"): value for key, value in layer.items() if value is not None})
+    return TrainConfig(**merged)
+
+
+def _members(annotation: Any) -> tuple[type, ...]:
+    return typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+
+
+FIELDS: tuple[str, ...] = tuple(field.name for field in fields(TrainConfig))

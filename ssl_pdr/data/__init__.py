@@ -1,0 +1,1 @@
+"""Budgets, sources and mixing: from text anywhere to batches of exact composition."""

@@ -1,0 +1,201 @@
+"""Docstrings of installed libraries, read from their source files: nothing is imported, nothing is run.
+
+    files = source_files("scipy.stats")                  # [(module name, path), ...], sorted
+    for doc in read_docstrings(*files[0], dropped): ...  # Docstring(module, name, text)
+    first_paragraph(doc.text)                            # one line of prose, markup removed
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_pdr.errors import DataError
+
+# Stands for whatever is taken out of a sentence. One token of BERT's vocabulary and no word for a bag of words.
+MASK = "…"
+
+_TEST_FOLDERS = {"tests", "test", "testing"}
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+# How libraries document functions that are written in C: attach(what, "docstring").
+_ATTACHERS = {"_add_docstr", "add_docstr", "add_newdoc"}
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """The docstring of one public function, class or method.
+
+    Attributes:
+        module: dotted name of the module, `"scipy.stats._qmc"`.
+        name: name inside the module, `"Sobol.random"`.
+        text: the docstring with its indentation removed.
+    """
+
+    module: str
+    name: str
+    text: str
+
+
+def library_root(library: str) -> Path:
+    """Folder of an installed top-level package, found without importing it.
+
+    Raises:
+        DataError: `library` is not installed, or is not a package with source files.
+
+    Example:
+        >>> library_root("numpy").name
+        'numpy'
+    """
+    spec = importlib.util.find_spec(library)
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        raise DataError(
+            f"the documentation corpus reads the library {library!r}, which is not installed; "
+            "install it with: pip install 'ssl-pdr[embedded]'"
+        )
+    return Path(spec.origin).parent
+
+
+def source_files(pattern: str) -> list[tuple[str, Path]]:
+    """Python files of a module or package as (module name, path), sorted by name; none if there is no such module.
+
+    Tests are left out. The last part of `pattern` may hold wildcards.
+
+    Example:
+        >>> [module for module, _ in source_files("ssl_pdr.data.docstr*")]
+        ['ssl_pdr.data.docstrings']
+    """
+    library, *parts = pattern.split(".")
+    root = library_root(library)
+    *folders, last = parts or ["*"]
+    folder = root.joinpath(*folders)
+    found = set(folder.glob(f"{last}.py"))
+    for package in folder.glob(last):
+        found.update(package.rglob("*.py"))
+    named = []
+    for path in found:
+        inside = path.relative_to(root).with_suffix("").parts
+        if not _TEST_FOLDERS.intersection(inside):
+            named.append((".".join((library, *inside)).removesuffix(".__init__"), path))
+    return sorted(named)
+
+
+def read_docstrings(module: str, path: Path, dropped: Counter[str]) -> Iterator[Docstring]:
+    """Docstrings of the public functions, classes and methods of one file, in the order of the file.
+
+    Public means that no part of the object's name starts with an underscore; the module's name may.
+
+    Args:
+        module: dotted name that goes into the results.
+        path: the source file.
+        dropped: counts what is left out, by reason; added to in place.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Stray escapes in other people's files are none of our user's business.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError):  # ValueError: null bytes, which some versions of Python report so
+        dropped["unreadable file"] += 1
+        return
+    for name, text in _documented(tree.body, ()):
+        if any(part.startswith("_") for part in name.split(".")):
+            dropped["private"] += 1
+        elif text is None:
+            dropped["no docstring"] += 1
+        else:
+            yield Docstring(module, name, inspect.cleandoc(text))
+
+
+def _documented(body: list[ast.stmt], outer: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
+    """Qualified names and docstrings under `body`; functions inside functions are nobody's documentation."""
+    for node in body:
+        if isinstance(node, _Definition):
+            yield ".".join((*outer, node.name)), ast.get_docstring(node, clean=False)
+            if isinstance(node, ast.ClassDef):
+                yield from _documented(node.body, (*outer, node.name))
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            branches = [node.body, *(getattr(node, field, []) for field in ("orelse", "finalbody"))]
+            for branch in branches:
+                yield from _documented(branch, outer)
+        elif isinstance(node, ast.Expr | ast.Assign) and isinstance(node.value, ast.Call):
+            yield from _attached(node.value)
+
+
+def _attached(call: ast.Call) -> Iterator[tuple[str, str]]:
+    """The docstring in a call such as `add_docstr(torch.inv, "...")` or `add_newdoc("gamma", "...")`."""
+    if ast.unparse(call.func).rpartition(".")[2] not in _ATTACHERS or len(call.args) < 2:
+        return
+    target, text = call.args[0], call.args[-1]
+    name = target.value if isinstance(target, ast.Constant) else ast.unparse(target).rpartition(".")[2]
+    if isinstance(name, str) and isinstance(text, ast.Constant) and isinstance(text.value, str):
+        yield name, text.value
+
+
+_SIGNATURE = re.compile(r"[\w.]+\(.*\)(\s*->.*)?$", re.DOTALL)
+_HEADING = re.compile(r"([^\w\s])\1{2,}$")
+_SECTION = re.compile(
+    r"(Args?|Arguments|Parameters?|Attributes|Returns?|Yields|Raises|Examples?|Notes?|See [Aa]lso|Usage)\s*:*$"
+)
+
+
+def first_paragraph(text: str) -> str:
+    """First paragraph of prose of a docstring on one line, without markup; empty if there is none.
+
+    Signatures, titles and directives in front of it are skipped. Formulas and addresses become `MASK`.
+
+    Example:
+        >>> first_paragraph("f(x) -> y\\n\\nReturn :func:`~m.g` of ``x``,\\ntwice.\\n\\nArgs:\\n    x: a number.")
+        'Return g of x, twice.'
+    """
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        lines = _prose(paragraph)
+        if lines is None:
+            return ""
+        if lines:
+            return " ".join(_plain(" ".join(lines)).split())
+    return ""
+
+
+def _prose(paragraph: str) -> list[str] | None:
+    """Lines of prose of a paragraph; empty: nothing yet, go on; `None`: the description is over."""
+    lines = [line.strip() for line in paragraph.splitlines()]
+    if not lines or lines[0].startswith(("..", "@")) or _SIGNATURE.match(" ".join(lines)):
+        return []
+    prose: list[str] = []
+    for line in lines:
+        if _HEADING.match(line):
+            prose = prose[:-1]  # the line before was a title
+        elif _SECTION.match(line) or line.startswith((">>>", "..", ":param", ":return", "@")):
+            return prose or None
+        else:
+            prose.append(line)
+    # A title alone is followed by the text; a section's title by its body, which is no description.
+    return None if any(_SECTION.match(line) for line in lines) else prose
+
+
+_MARKUP = [
+    (re.compile(r":math:`[^`]*`|\$[^$]+\$|https?://\S+"), MASK),
+    (re.compile(r":[\w:]+:`([^`<]+?)\s*<[^`>]*>`"), r"\1"),  # :role:`text <target>`
+    (re.compile(r":[\w:]+:`~[^`]*?([^`.]+)`"), r"\1"),  # :role:`~module.name`
+    (re.compile(r":[\w:]+:`([^`]+)`"), r"\1"),
+    (re.compile(r"`([^`<]+?)\s*<[^`>]*>`_*"), r"\1"),  # `text <address>`_
+    (re.compile(r"\[([^]]+)\]\([^)]*\)"), r"\1"),  # [text](address)
+    (re.compile(r"\[[^]]{1,12}\]_|\|[^|\s]+\|_?"), ""),  # [1]_ and |substitution|
+    (re.compile(r"`+([^`]*)`+_*"), r"\1"),
+    (re.compile(r"\*\*([^*]+)\*\*|(?<!\w)\*(\w[^*]*)\*(?!\w)"), r"\1\2"),
+    (re.compile(r"::+"), ":"),
+    (re.compile(r"^[-*#!]+\s+|\\"), ""),
+]
+
+
+def _plain(text: str) -> str:
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return text

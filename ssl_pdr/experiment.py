@@ -1,0 +1,344 @@
+"""One run: configuration → data → model → training → evaluation → a result on disk."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments, set_seed
+
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.data.mixing import MixedBatchSampler
+from ssl_pdr.data.sources import Corpus, load_corpus
+from ssl_pdr.data.splits import LabelSplit, split_labels
+from ssl_pdr.errors import DataError, InterruptedRunError, OutputError
+from ssl_pdr.evaluation import evaluate, tfidf_baseline
+from ssl_pdr.progress import RunCallback, stop_on_interrupt
+from ssl_pdr.provenance import machine, model_card, versions
+from ssl_pdr.regularizers import RPT, VAT, JacobianRegularizer, Regularizer, get_regularizer
+from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.sites import find_site
+from ssl_pdr.tasks.base import Task, load_tokenizer
+from ssl_pdr.tasks.classification import SequenceClassification
+from ssl_pdr.trainer import PDRTrainer
+
+
+class Listener(Protocol):
+    """Who wants to know how a run is getting on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def step(self, step: int, steps: int) -> None:
+        """So many optimizer steps of so many are done."""
+
+    def log(self, logs: dict[str, Any]) -> None:
+        """Parts of the loss since the last log."""
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def stage(self, text: str) -> None:
+        """Ignore it."""
+
+    def step(self, step: int, steps: int) -> None:
+        """Ignore it."""
+
+    def log(self, logs: dict[str, Any]) -> None:
+        """Ignore them."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What training needs: the corpus, its label budget, and both as features of a model.
+
+    Attributes:
+        corpus: tables of text.
+        split: which training rows keep their label.
+        task: says how to read and score them.
+        tokenizer: of the model.
+        labelled: features of the labelled rows.
+        unlabelled: features of the rows without a label; None where no regularizer would use them.
+    """
+
+    corpus: Corpus
+    split: LabelSplit
+    task: Task
+    tokenizer: Any
+    labelled: Any
+    unlabelled: Any | None
+
+
+def build_regularizer(config: TrainConfig) -> Regularizer | None:
+    """The regularizer that a resolved configuration describes; None for `none`."""
+    if config.reg == "none":
+        return None
+    cls = get_regularizer(config.reg)
+    options = {
+        "divergence": config.div,
+        "radius": config.radius,
+        "radius_unit": config.radius_unit,
+        "steps": config.search_steps,
+        "projections": config.projections,
+        "target_grad": config.target_grad,
+        "site": config.site,
+        "dropout": config.dropout,
+        "seed": config.seed,
+    }
+    taken = inspect.signature(cls).parameters
+    regularizer = cls(**{name: value for name, value in options.items() if name in taken})
+    if config.preset == "published-code":
+        _as_published(regularizer)
+    return regularizer
+
+
+def _as_published(regularizer: Regularizer) -> None:
+    """What the published code does beyond the options: noise on padding, one embedding pass, a logit Jacobian."""
+    regularizer.pads = True
+    if isinstance(regularizer, RPT):
+        regularizer.embeddings = "reused" if isinstance(regularizer, VAT) else "reused_detached"
+    if isinstance(regularizer, JacobianRegularizer) and not regularizer.weighted:
+        regularizer.of, regularizer.unbiased = "logits", False
+        regularizer.projections = regularizer.projections or 1
+
+
+def prepare(config: TrainConfig, listener: Listener) -> Materials:
+    """Read the data, split the labels and tokenize, as a resolved configuration says."""
+    listener.stage("reading the data")
+    corpus = load_corpus(
+        config.data,
+        evaluation=config.eval,
+        eval_frac=config.eval_frac,
+        text_column=config.text_column,
+        pair_column=config.pair_column,
+        label_column=config.label_column,
+        seed=config.seed,
+        limit=config.limit,
+    )
+    split = split_labels(corpus.train["label"], config.labelled_frac, seed=config.seed)
+    task = SequenceClassification(corpus.label_names)
+    listener.stage("tokenizing")
+    tokenizer = load_tokenizer(config.model)
+    labelled = task.features(corpus.train.select(split.labelled), tokenizer, config.max_length)
+    unlabelled = None
+    if len(split.unlabelled) and config.reg != "none" and config.alpha > 0:
+        pool = corpus.train.select(split.unlabelled).remove_columns("label")
+        unlabelled = task.features(pool, tokenizer, config.max_length)
+    return Materials(corpus, split, task, tokenizer, labelled, unlabelled)
+
+
+def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: bool = False) -> dict[str, Any]:
+    """Train and evaluate one model, and write its folder.
+
+    Args:
+        config: what to do; `None`s are resolved here.
+        listener: told of stages, steps and logs.
+        overwrite: replace a run that is in the output folder.
+
+    Returns:
+        The content of `result.json`.
+
+    Raises:
+        PDRError: for anything that the user can mend; nothing that was finished is lost.
+
+    Example:
+        result = train(TrainConfig(labelled_frac=0.5, reg="vat", div="shl"))
+        print(result["scores"]["in_domain"]["accuracy"])
+    """
+    config = config.resolved()
+    folder = RunFolder(Path(str(config.output)))
+    folder.check_free(overwrite=overwrite)
+    regularizer = build_regularizer(config)
+    folder.create()
+    listener = listener or Silent()
+    if overwrite and folder.config.is_file():  # the old run stays until the new one's data and model are there
+        materials, model = _load(config, regularizer, listener)
+        folder.clear()
+        folder.write_config(config)
+    else:
+        folder.write_config(config)
+        materials, model = _load(config, regularizer, listener)
+    materials.split.save(folder.split)
+    return _run(config, folder, materials, model, regularizer, listener, checkpoint=None)
+
+
+def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]:
+    """Go on with an unfinished run from its last checkpoint; from the beginning where there is none.
+
+    Args:
+        path: the run's folder.
+        listener: told of stages, steps and logs.
+
+    Raises:
+        PDRError: if there is no run, it is finished, or its data changed.
+    """
+    folder = RunFolder(Path(path))
+    config = folder.read_config().resolved()
+    listener = listener or Silent()
+    regularizer = build_regularizer(config)
+    materials, model = _load(config, regularizer, listener)
+    if folder.split.is_file() and LabelSplit.load(folder.split) != materials.split:
+        raise DataError(f"the data of {folder.path} changed since the run began (its label split differs); start a new run")
+    materials.split.save(folder.split)
+    return _run(config, folder, materials, model, regularizer, listener, checkpoint=folder.last_checkpoint())
+
+
+def first_batch(config: TrainConfig, materials: Materials) -> list[dict[str, Any]]:
+    """The rows of the first mixed batch, as `--dry-run` shows them."""
+    pool = materials.unlabelled if materials.unlabelled is not None else []
+    rows = [*materials.labelled["input_ids"], *(pool["input_ids"] if len(pool) else [])]
+    sampler = MixedBatchSampler(
+        len(materials.labelled),
+        len(pool),
+        config.batch_size,
+        ratio=config.ratio,
+        lengths=[len(ids) for ids in rows],
+        seed=config.seed,
+    )
+    names = materials.corpus.label_names
+    return [
+        {
+            "row": i,
+            "label": names[materials.labelled[i]["labels"]] if i < len(materials.labelled) else None,
+            "tokens": len(rows[i]),
+            "text": materials.tokenizer.decode(rows[i], skip_special_tokens=True),
+        }
+        for i in next(iter(sampler))
+    ]
+
+
+def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listener) -> tuple[Materials, Any]:
+    materials = prepare(config, listener)
+    listener.stage("loading the model")
+    set_seed(config.seed)  # the head's weights are drawn
+    model = materials.task.load_model(config.model)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = materials.tokenizer.pad_token_id
+    if regularizer is not None and regularizer.uses_site:
+        find_site(model, regularizer.site)
+    return materials, model
+
+
+def _run(
+    config: TrainConfig,
+    folder: RunFolder,
+    materials: Materials,
+    model: Any,
+    regularizer: Regularizer | None,
+    listener: Listener,
+    *,
+    checkpoint: Path | None,
+) -> dict[str, Any]:
+    began = time.perf_counter()
+    trainer = _trainer(config, folder, materials, model, regularizer)
+    callback = RunCallback(folder, listener)
+    trainer.add_callback(callback)
+    folder.cut_log(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    listener.stage("training")
+    with stop_on_interrupt(callback):
+        try:
+            outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except OSError as error:
+            raise OutputError(f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}") from error
+    if callback.interrupted:
+        raise InterruptedRunError(
+            f"stopped at step {trainer.state.global_step}, checkpoint kept; go on with: ssl-pdr train --resume {folder.path}"
+        )
+    trained = time.perf_counter()
+    listener.stage("evaluating")
+    parts = {
+        name: materials.task.features(table, materials.tokenizer, config.max_length)
+        for name, table in materials.corpus.evaluation.items()
+    }
+    scores: dict[str, Any] = dict(evaluate(trainer, materials.task, parts))
+    listener.stage("baseline: tf-idf and logistic regression")
+    scores["baseline_tfidf"] = tfidf_baseline(
+        materials.task, materials.corpus.train, materials.split.labelled.tolist(), materials.corpus.evaluation
+    )
+    result = _result(config, materials, scores, trainer)
+    result["timing"] = {
+        "train_seconds": round(trained - began, 2),
+        "evaluate_seconds": round(time.perf_counter() - trained, 2),
+        "steps": outcome.global_step,
+        "resumed_from_step": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+    }
+    model.save_pretrained(folder.model)
+    materials.tokenizer.save_pretrained(folder.model)
+    model_card(folder.model, result)
+    folder.write_result(result)
+    return result
+
+
+def _trainer(
+    config: TrainConfig, folder: RunFolder, materials: Materials, model: Any, regularizer: Regularizer | None
+) -> PDRTrainer:
+    args = TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        per_device_train_batch_size=config.batch_size // config.accumulation,
+        gradient_accumulation_steps=config.accumulation,
+        per_device_eval_batch_size=64,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        learning_rate=config.lr,
+        warmup_steps=config.warmup_frac,
+        weight_decay=config.weight_decay,
+        logging_steps=10,
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        seed=config.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = PDRTrainer(
+        model,
+        args,
+        train_dataset=materials.labelled,
+        unlabelled_dataset=materials.unlabelled,
+        regularizer=regularizer,
+        alpha=config.alpha,
+        ratio=config.ratio,
+        data_collator=DataCollatorWithPadding(materials.tokenizer),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], trainer: PDRTrainer) -> dict[str, Any]:
+    corpus, split = materials.corpus, materials.split
+    last = next((entry for entry in reversed(trainer.state.log_history) if "ce" in entry), {})
+    return {
+        "scores": scores,
+        "budget": {
+            "labelled": len(split.labelled),
+            "unlabelled": len(split.unlabelled),
+            "fraction": split.fraction,
+            "labelled_per_class": {
+                corpus.label_names[int(label)]: kept for label, (kept, _) in sorted(split.class_counts.items())
+            },
+        },
+        "objective": {
+            "regularizer": config.reg,
+            "divergence": config.div if hasattr(trainer.objective.regularizer, "divergence") else None,
+            "alpha": config.alpha,
+            **{name: last.get(name) for name in ("loss", "ce", "r", "r_zero_noise", "r_row_weight", "labelled_share")},
+        },
+        "seeds": {"seed": config.seed},
+        "data": {
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "train_rows": len(corpus.train),
+            "evaluation_rows": {name: len(table) for name, table in corpus.evaluation.items()},
+            "labels": corpus.label_names,
+            "notes": dict(corpus.notes),
+        },
+        "split_hash": split.hash,
+        "versions": {**versions(), **corpus.versions},
+        "machine": machine(trainer.args.device),
+        "config": {name: value for name, value in vars(config).items() if value is not None},
+    }

@@ -1,0 +1,66 @@
+"""From the Trainer's callbacks to a run's log and to whoever is watching; a first Ctrl-C ends the step, not the process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from ssl_pdr.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from ssl_pdr.experiment import Listener
+
+
+class RunCallback(TrainerCallback):
+    """Write `log.jsonl`, tell the listener, and stop with a checkpoint when asked to.
+
+    Args:
+        folder: of the run.
+        listener: told of steps and logs.
+    """
+
+    def __init__(self, folder: RunFolder, listener: Listener) -> None:
+        self.folder = folder
+        self.listener = listener
+        self.interrupted = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.listener.step(state.global_step, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.listener.step(state.global_step, state.max_steps)
+        if self.interrupted:
+            control.should_save = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        if logs is None or "ce" not in logs:
+            return
+        entry = {"step": state.global_step, "epoch": round(state.epoch, 4), **logs}
+        with self.folder.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        self.listener.log(entry)
+
+
+@contextmanager
+def stop_on_interrupt(callback: RunCallback) -> Iterator[None]:
+    """While open, a first Ctrl-C lets the step finish and keeps a checkpoint; a second one breaks off at once."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield
+        return
+
+    def ask_to_stop(number: int, frame: Any) -> None:
+        callback.interrupted = True
+        callback.listener.stage("stopping after this step, with a checkpoint (Ctrl-C again: at once, without)")
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,170 @@
+"""What every regularizer shares: the clean pass, the site, dropout, the key of its noise; and their registry."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.perturbation import NoiseKey, RandomState, token_mask
+from ssl_pdr.registry import Registry
+from ssl_pdr.sites import SITES, Transform, dropout_off, find_site, hooked, self_test, unwrap
+
+Dropout = Literal["shared", "independent", "off"]
+DROPOUTS = ("shared", "independent", "off")
+# Keys of a batch that are ours, not the model's.
+RESERVED = frozenset({"labels", "label", "row_id", "row_weight"})
+
+@dataclass(frozen=True)
+class CleanPass:
+    """What the forward pass without noise leaves behind for the loss and for the regularizer.
+
+    Attributes:
+        logits: (B, C), with graph.
+        embeddings: the tensor at the site, (B, T, E), in the graph; None where no site is used.
+        mask: tokens that take noise, (B, T), bool; None likewise.
+        state: the random state before the pass, so that its dropout masks can be drawn again.
+    """
+
+    logits: Tensor
+    embeddings: Tensor | None
+    mask: Tensor | None
+    state: RandomState
+
+
+class Regularizer(ABC):
+    """A penalty on how much a model's posterior moves when its input embeddings do.
+
+    Call it as `regularizer(model, inputs) -> (B,)`, or let an objective share the clean pass: `clean_pass`, then
+    `penalty`. The model is any module whose output has `.logits` of shape (B, C), C ≥ 2.
+
+    Args:
+        site: where noise enters: `output` (what leaves the embedding module), `sum` (before its LayerNorm) or `word`.
+        dropout: masks of the second pass: `independent` draws fresh ones, `shared` repeats those of the clean pass,
+            `off` runs every pass of the step without dropout, that of the labelled loss included.
+        seed: of the noise.
+    """
+
+    name: ClassVar[str]
+    uses_site: ClassVar[bool] = True
+
+    def __init__(self, *, site: str = "output", dropout: Dropout = "independent", seed: int = 0) -> None:
+        if site not in SITES:
+            raise ConfigError(f"unknown site {site!r}; expected one of: {', '.join(SITES)}")
+        if dropout not in DROPOUTS:
+            raise ConfigError(f"unknown dropout {dropout!r}; expected one of: {', '.join(DROPOUTS)}")
+        self.site = site
+        self.dropout = dropout
+        self.seed = seed
+        self.epoch = 0
+        self.pads = False
+        self._calls = 0
+        self._tested: WeakSet[nn.Module] = WeakSet()
+
+    def __call__(self, model: nn.Module, inputs: Mapping[str, Any], *, row_ids: Tensor | None = None) -> Tensor:
+        """R of each row.
+
+        Args:
+            model: any module that returns `.logits`.
+            inputs: what the model takes, with `attention_mask` where there is padding; `labels` are ignored.
+            row_ids: (B,), int64: noise is keyed by (seed, epoch, row id). Without them every call draws fresh noise.
+
+        Returns:
+            (B,), at least 0, with graph.
+        """
+        return self.penalty(model, inputs, self.clean_pass(model, inputs), row_ids=row_ids)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other noise in each epoch."""
+        self.epoch = epoch
+
+    def clean_pass(self, model: nn.Module, inputs: Mapping[str, Any]) -> CleanPass:
+        """The forward pass without noise, which the labelled loss shares; checks the site on first use."""
+        self._prepare(model, inputs)
+        state = RandomState.capture(unwrap(model))
+        kept: list[Tensor] = []
+
+        def keep(embeddings: Tensor) -> Tensor:
+            kept.append(self._keep(embeddings))
+            return kept[-1]
+
+        logits = self._logits(model, inputs, keep if self.uses_site else None)
+        if not self.uses_site:
+            return CleanPass(logits, None, None, state)
+        return CleanPass(logits, kept[0], token_mask(inputs, kept[0], pads=self.pads), state)
+
+    @abstractmethod
+    def penalty(
+        self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
+    ) -> Tensor:
+        """R of each row, (B,), given the clean pass."""
+
+    def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
+        """What R would be without noise, (B,), no graph: the share of dropout. None where it is zero by definition.
+
+        Costs one forward pass and leaves the random states as they were.
+        """
+        return None
+
+    def _keep(self, embeddings: Tensor) -> Tensor:
+        return embeddings
+
+    def _prepare(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
+        inner = unwrap(model)
+        if self.uses_site and inner not in self._tested:
+            self_test(inner, model_inputs(inputs), find_site(inner, self.site))
+            self._tested.add(inner)
+
+    def _logits(self, model: nn.Module, inputs: Mapping[str, Any], transform: Transform | None) -> Tensor:
+        """One forward pass, with `transform` applied at the site."""
+        inner = unwrap(model)
+        at_site = nullcontext() if transform is None else hooked(inner, find_site(inner, self.site), transform)
+        without_dropout = dropout_off(inner) if self.dropout == "off" else nullcontext()
+        with without_dropout, at_site:
+            logits = getattr(model(**model_inputs(inputs)), "logits", None)
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[1] < 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(f"expected logits of shape (batch, classes) with 2 classes or more, got {got}")
+        return logits
+
+    def _key(self, row_ids: Tensor | None, clean: CleanPass) -> tuple[NoiseKey, Tensor]:
+        if row_ids is not None:
+            return NoiseKey(self.seed, self.epoch), row_ids.to(clean.logits.device)
+        self._calls += 1
+        return NoiseKey(self.seed, self.epoch, self._calls), torch.arange(len(clean.logits), device=clean.logits.device)
+
+
+_REGISTRY: Registry[type[Regularizer]] = Registry("regularizer")
+
+
+def register_regularizer(name: str) -> Callable[[type[Regularizer]], type[Regularizer]]:
+    """Class decorator: make a regularizer known to recipes and to the command line under `name`."""
+
+    def decorate(cls: type[Regularizer]) -> type[Regularizer]:
+        cls.name = name
+        _REGISTRY.register(name, cls)
+        return cls
+
+    return decorate
+
+
+def get_regularizer(name: str) -> type[Regularizer]:
+    """The regularizer class called `name`; an `UnknownNameError` with close matches if there is none."""
+    return _REGISTRY.get(name)
+
+
+def list_regularizers() -> list[str]:
+    """The names of all regularizers, sorted."""
+    return list(_REGISTRY)
+
+
+def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a batch that goes into the model: labels would make it compute a loss that nobody reads."""
+    return {key: value for key, value in batch.items() if key not in RESERVED}

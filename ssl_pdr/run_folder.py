@@ -1,0 +1,145 @@
+"""A run on disk: what its folder holds, when it may be written to, and when it may not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_pdr.config import TrainConfig, check_value, make_config
+from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.files import atomic_write
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`config.toml`, `split.json`, `log.jsonl`, `checkpoints/`, `model/`, and last of all `result.json`.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def result(self) -> Path:
+        """Scores and circumstances; there only when the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def split(self) -> Path:
+        """The manifest of the label budget."""
+        return self.path / "split.json"
+
+    @property
+    def log(self) -> Path:
+        """One line of JSON for each logged step."""
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folders `checkpoint-N`, as the Trainer writes them."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The trained model, as `save_pretrained` writes it."""
+        return self.path / "model"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.result.is_file()
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint that was written to its end (the Trainer writes its state last)."""
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a folder that holds work, unless it is to be overwritten, or that is not a run's at all.
+
+        Raises:
+            OutputError: in one line, with what to do.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"{self.path} is a file; --output expects a folder")
+        foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.config.is_file()
+        if foreign:
+            raise OutputError(f"{self.path} has files in it but is no run; choose a new folder with --output")
+        if overwrite:
+            return
+        if self.finished:
+            raise OutputError(f"{self.path} holds a finished run; add --overwrite, or choose another --output")
+        if (checkpoint := self.last_checkpoint()) is not None:
+            raise OutputError(
+                f"{self.path} holds an unfinished run ({checkpoint.name}); go on with --resume {self.path}, "
+                "or add --overwrite"
+            )
+
+    def create(self) -> None:
+        """Make the folder and see that it can be written to."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {self.path}: {error.strerror}; choose another --output") from None
+        probe = self.path / ".writable"
+        atomic_write(probe, "")
+        probe.unlink()
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, and nothing else; its result goes first, so that no half of it looks whole."""
+        for file in (self.result, self.split, self.log):
+            file.unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.model):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write `config.toml`."""
+        atomic_write(self.config, config.to_toml())
+
+    def read_config(self) -> TrainConfig:
+        """The configuration of a run that is to be resumed.
+
+        Raises:
+            OutputError: if there is no run here, or it is finished.
+            ConfigError: if its configuration was damaged.
+        """
+        if not self.config.is_file():
+            raise OutputError(f"{self.path} holds no run to resume (no config.toml); give the folder that --output named")
+        if self.finished:
+            raise OutputError(f"the run in {self.path} is finished: its result is in {self.result}")
+        try:
+            values = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.config} is not valid TOML: {error}") from None
+        checked = {key: check_value(key, value, where=str(self.config)) for key, value in values.items()}
+        return make_config({**checked, "output": str(self.path)})
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write `result.json`, which makes the run finished."""
+        atomic_write(self.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Forget logged steps after `step`: a resumed run logs them anew."""
+        if not self.log.is_file():
+            return
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step_of(line) <= step]
+        atomic_write(self.log, "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # a line cut short when the run was killed
+        return float("inf")

@@ -1,0 +1,220 @@
+"""Where in a model the noise enters: finding the embedding site, hooking it, and proving that the hook is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ssl_pdr.errors import ConfigError, ModelError
+
+SITES = ("sum", "output", "word")
+Transform = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A tensor (B, T, E) inside a model: the input or the output of one of its modules.
+
+    Attributes:
+        name: `sum`, `output` or `word`.
+        module: dotted name of the module, as `model.get_submodule` takes it.
+        at: which end of the module carries the embeddings.
+    """
+
+    name: str
+    module: str
+    at: Literal["input", "output"]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside `DistributedDataParallel` and `torch.compile` wrappers; `nn.DataParallel` is refused.
+
+    Raises:
+        ModelError: for `nn.DataParallel`, whose replicas the hooks would not reach.
+    """
+    while True:
+        if isinstance(model, nn.DataParallel):
+            raise ModelError(
+                "the model is wrapped in torch.nn.DataParallel, whose replicas lose the embedding hook; "
+                "start one process per GPU (torchrun --nproc-per-node N …) or show one GPU (CUDA_VISIBLE_DEVICES=0)"
+            )
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):  # torch.compile
+            model = model._orig_mod
+        else:
+            return model
+
+
+def available_sites(model: nn.Module) -> dict[str, Site]:
+    """The sites that `model` has, by name.
+
+    `word` is the output of the token embedding, and always there. `sum` is the sum of token, position and segment
+    embeddings before LayerNorm and dropout (Cheng et al., NAACL 2021, section 3): it exists where an embedding module
+    adds up two tables or more. `output` is what leaves the embedding module for the first layer; where the
+    token embedding is all there is (rotary positions), it is that embedding's output.
+
+    Raises:
+        ModelError: if the model has no token embedding that can be found.
+
+    Example:
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> tiny = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+        >>> sorted(available_sites(BertForSequenceClassification(tiny)))
+        ['output', 'sum', 'word']
+    """
+    model = unwrap(model)
+    token = _token_embedding(model)
+    name = next(name for name, module in model.named_modules() if module is token)
+    parent_name = name.rpartition(".")[0]
+    children = dict(model.get_submodule(parent_name).named_children())
+    tables = [child for child in children.values() if isinstance(child, nn.Embedding)]
+    norm = _first(children, lambda m: type(m).__name__.endswith("Norm"))
+    dropout = _first(children, lambda m: isinstance(m, nn.Dropout))
+
+    def path(child: str) -> str:
+        return f"{parent_name}.{child}" if parent_name else child
+
+    sites = {"word": Site("word", name, "output")}
+    # An embedding module holds tables, norms, dropout and at most a projection; a whole model holds layers.
+    if parent_name and norm and all(_belongs_to_embeddings(child) for child in children.values()):
+        sites["output"] = Site("output", parent_name, "output")
+        if len(tables) > 1:
+            sites["sum"] = Site("sum", path(norm), "input")
+    elif len(tables) > 1 and dropout:  # GPT-2: the model itself adds the tables and drops out
+        sites["sum"] = Site("sum", path(dropout), "input")
+        sites["output"] = Site("output", path(dropout), "output")
+    elif len(tables) == 1:
+        sites["output"] = Site("output", name, "output")
+    return sites
+
+
+def find_site(model: nn.Module, name: str) -> Site:
+    """The site called `name` in `model`.
+
+    Raises:
+        ConfigError: for a name that is no site at all.
+        ModelError: for a site that this architecture does not have; the message lists those that it has.
+    """
+    if name not in SITES:
+        raise ConfigError(f"unknown site {name!r}; expected one of: {', '.join(SITES)}")
+    sites = available_sites(model)
+    if name not in sites:
+        raise ModelError(
+            f"{type(unwrap(model)).__name__} has no site {name!r} (no table of positions or segments is added to its "
+            f"token embedding in a module of its own); use one of: {', '.join(sorted(sites))}"
+        )
+    return sites[name]
+
+
+@contextmanager
+def hooked(model: nn.Module, site: Site, transform: Transform) -> Iterator[None]:
+    """While the context is open, the embeddings at `site` are replaced by `transform(embeddings)`.
+
+    Never done by feeding `inputs_embeds`: models add positions to those a second time.
+
+    Raises:
+        ModelError: on leaving, if the module was not called exactly once (a dead hook passes a zero-noise test).
+    """
+    calls = 0
+
+    def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        nonlocal calls
+        calls += 1
+        return (transform(args[0]), *args[1:])
+
+    def after(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return transform(output)
+
+    module = unwrap(model).get_submodule(site.module)
+    if site.at == "input":
+        handle = module.register_forward_pre_hook(before)
+    else:
+        handle = module.register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if calls != 1:
+        raise ModelError(
+            f"the module {site.module!r} of site {site.name!r} ran {calls} times in one forward pass, expected once; "
+            "choose another site"
+        )
+
+
+def self_test(model: nn.Module, inputs: Mapping[str, Any], site: Site) -> None:
+    """Check on two rows that zero noise at `site` leaves the logits alone and that large noise moves them.
+
+    Runs three small forward passes without dropout and without gradients; random states are left as they were.
+
+    Raises:
+        ModelError: naming the module, if either fails.
+    """
+    rows = {key: value[:2] if isinstance(value, Tensor) else value for key, value in inputs.items()}
+    model = unwrap(model)
+    with torch.no_grad(), dropout_off(model):
+        clean = model(**rows).logits.double()
+
+        def logits(noise: Transform) -> Tensor:
+            with hooked(model, site, lambda x: x + noise(x)):
+                result: Tensor = model(**rows).logits.double()
+            return result
+
+        unmoved = logits(torch.zeros_like)
+        # A fixed pattern of alternating signs: no random number is drawn, and LayerNorm does not cancel it.
+        moved = logits(lambda x: 3 * x.norm(dim=-1, keepdim=True) * _alternating(x))
+    tolerance = 1e-5 * (1 + clean.abs().max())
+    if (unmoved - clean).abs().max() > tolerance:
+        raise ModelError(f"zero noise at site {site.name!r} (module {site.module!r}) changes the logits; choose another site")
+    if not (moved - clean).abs().max() > tolerance:
+        raise ModelError(
+            f"large noise at site {site.name!r} (module {site.module!r}) does not reach the logits; choose another site"
+        )
+
+
+@contextmanager
+def dropout_off(model: nn.Module) -> Iterator[None]:
+    """Run `model` without dropout (every module in evaluation mode), then put each module back as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _token_embedding(model: nn.Module) -> nn.Module:
+    getter = getattr(model, "get_input_embeddings", None)
+    if callable(getter):
+        try:
+            return getter()  # type: ignore[no-any-return]
+        except NotImplementedError:  # transformers' base class, where a model does not say
+            pass
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    if not tables:
+        raise ModelError(
+            f"{type(model).__name__} has no token embedding: expected get_input_embeddings() or an nn.Embedding to add noise to"
+        )
+    return max(tables, key=lambda table: table.num_embeddings)
+
+
+def _belongs_to_embeddings(module: nn.Module) -> bool:
+    return isinstance(module, nn.Embedding | nn.Dropout | nn.Linear) or type(module).__name__.endswith("Norm")
+
+
+def _first(children: dict[str, nn.Module], accept: Callable[[nn.Module], bool]) -> str | None:
+    return next((name for name, child in children.items() if accept(child)), None)
+
+
+def _alternating(x: Tensor) -> Tensor:
+    size = x.shape[-1]
+    signs = 1.0 - 2.0 * (torch.arange(size, device=x.device) % 2)
+    return (signs / size**0.5).to(x.dtype)

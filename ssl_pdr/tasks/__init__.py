@@ -1,0 +1,1 @@
+"""What differs between tasks: columns, features, logits and metrics."""

@@ -1,0 +1,84 @@
+"""What a task has to say, and how its pretrained model is loaded safely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
+from ssl_pdr.errors import ModelError
+from ssl_pdr.registry import Registry
+
+Scores = dict[str, float]
+
+
+class Task(Protocol):
+    """One kind of problem: which model, which features, which scores."""
+
+    name: str
+
+    def load_model(self, model: str) -> nn.Module:
+        """The pretrained model with a head for this task, in float32."""
+
+    def features(self, table: Any, tokenizer: Any, max_length: int) -> Any:
+        """The table's rows as model inputs, with `labels` where the table has a `label`."""
+
+    def scores(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Scores:
+        """The task's metrics, the main one first."""
+
+
+TASKS: Registry[type[Task]] = Registry("task")
+
+
+def list_tasks() -> list[str]:
+    """The names of all tasks, sorted."""
+    return list(TASKS)
+
+
+def model_source(model: str) -> str:
+    """Where `from_pretrained` finds `model`: the embedded encoder's folder, another folder, or a Hub name."""
+    return str(embedded_encoder()) if model == EMBEDDED_ENCODER else model
+
+
+def load_pretrained(auto_class: Any, model: str, **kwargs: Any) -> Any:
+    """`auto_class.from_pretrained`, from safetensors only, without remote code, with errors in one line.
+
+    Raises:
+        ModelError: if there is no such model, or none that can be read.
+    """
+    source = model_source(model)
+    try:
+        return auto_class.from_pretrained(source, trust_remote_code=False, **kwargs)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        kind = "folder" if Path(source).expanduser().exists() else "Hub name"
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"cannot load a model from the {kind} {model!r}: expected {EMBEDDED_ENCODER!r}, a folder with config.json, "
+            f"model.safetensors and a tokenizer, or a model on the Hub ({type(error).__name__}: {reason})"
+        ) from None
+
+
+def load_weights(auto_class: Any, model: str, **kwargs: Any) -> nn.Module:
+    """A model in float32: `dtype="auto"`, transformers' default, would load a bfloat16 checkpoint in that dtype.
+
+    In bfloat16 most of a small perturbation is lost.
+    """
+    loaded: nn.Module = load_pretrained(auto_class, model, dtype=torch.float32, use_safetensors=True, **kwargs)
+    return loaded
+
+
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer beside a model, with a padding token: decoders that have none pad with their end of text."""
+    from transformers import AutoTokenizer
+
+    tokenizer = load_pretrained(AutoTokenizer, model)
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"the tokenizer of {model!r} has neither a padding nor an end-of-text token; add one to it")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

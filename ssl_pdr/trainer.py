@@ -1,0 +1,212 @@
+"""`PDRTrainer`: a `transformers.Trainer` that mixes labelled and unlabelled rows and adds α · R to the loss."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from ssl_pdr.data.collate import Features, MixedCollator, MixedDataset
+from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler
+from ssl_pdr.errors import ConfigError, NonFiniteLossError
+from ssl_pdr.objective import Counts, LossParts, Objective
+from ssl_pdr.regularizers import Regularizer
+from ssl_pdr.sites import unwrap
+
+
+class PDRTrainer(Trainer):
+    """Train on labelled and unlabelled rows: mean CE over labelled rows + α · mean R over all rows.
+
+    Everything else is `transformers.Trainer`'s: mixed precision, distribution, accumulation, checkpoints, loggers.
+    A global batch holds `per_device_train_batch_size × gradient_accumulation_steps × processes` rows, labelled and
+    unlabelled together, of exact composition (see `MixedBatchSampler`).
+
+    Args:
+        model: a model whose output has `.logits`.
+        args: training arguments. `logging_nan_inf_filter` is turned off: a loss that is not finite is an error here.
+        train_dataset: labelled rows, tokenized, with `labels`.
+        unlabelled_dataset: tokenized rows; None or empty for plain supervised training with R.
+        regularizer: R; None for plain fine-tuning.
+        alpha: weight of R, at least 0; 0 is plain fine-tuning.
+        ratio: `proportional`, or unlabelled rows per labelled row.
+        zero_noise_every: after how many optimizer steps to measure R without noise, one more forward pass; 0 for never.
+        **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, `processing_class`, `callbacks`, …).
+
+    Raises:
+        ConfigError: for several visible GPUs without a launcher, or an α that is negative or not finite.
+        NonFiniteLossError: while training, naming the part of the loss that is not finite; the last checkpoint stays.
+
+    Example:
+        trainer = PDRTrainer(model, args, train_dataset=labelled, unlabelled_dataset=pool,
+                             regularizer=VAT("shl"), alpha=1.0, processing_class=tokenizer)
+        trainer.train()
+    """
+
+    # The objective divides by the counts of the whole optimizer step: nothing is left to divide.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: TrainingArguments,
+        *,
+        train_dataset: Sequence[Features],
+        unlabelled_dataset: Sequence[Features] | None = None,
+        regularizer: Regularizer | None = None,
+        alpha: float = 1.0,
+        ratio: str | float = "proportional",
+        zero_noise_every: int = 50,
+        **kwargs: Any,
+    ) -> None:
+        if args.n_gpu > 1:
+            raise ConfigError(
+                f"{args.n_gpu} GPUs are visible to one process, which would wrap the model in nn.DataParallel; "
+                f"run `torchrun --nproc-per-node {args.n_gpu} …`, or set CUDA_VISIBLE_DEVICES=0"
+            )
+        # With the filter on, a NaN is logged as 0.0 and the run "succeeds".
+        args.logging_nan_inf_filter = False
+        if args.gradient_checkpointing:  # the reentrant kind breaks autograd.grad
+            args.gradient_checkpointing_kwargs = {**(args.gradient_checkpointing_kwargs or {}), "use_reentrant": False}
+        super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
+        self.unlabelled_dataset = unlabelled_dataset
+        self.objective = Objective(regularizer, alpha)
+        self.ratio = ratio
+        self.zero_noise_every = zero_noise_every
+        self._counts = Counts(0, 0)
+        self._sums = _StepSums()
+        self.add_callback(_Guard(self))
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of exact composition, for this process; not prepared by accelerate, which would shard them again."""
+        accepted = inspect.signature(unwrap(self.model).forward).parameters
+        rows = MixedDataset(self.train_dataset, self.unlabelled_dataset, accepted)
+        args = self.args
+        batches = MixedBatchSampler(
+            len(rows.labelled),
+            len(rows.unlabelled),
+            args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            ratio=self.ratio,
+            lengths=rows.lengths(),
+            seed=args.seed if args.data_seed is None else args.data_seed,
+        )
+        return DataLoader(
+            rows,
+            batch_sampler=ShardedBatchSampler(
+                batches, args.per_device_train_batch_size, rank=args.process_index, world_size=args.world_size
+            ),
+            collate_fn=MixedCollator(self.data_collator),
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """The micro-batches of one optimizer step; counts its labelled and all rows over all processes."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        counts = Counts.of(*batches)
+        if self.args.world_size > 1:
+            total = torch.tensor([counts.labelled, counts.rows], device=device)
+            counts = Counts(*self.accelerator.reduce(total, reduction="sum").tolist())
+        self._counts = counts
+        return batches, items
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The objective while training; the model's own loss in evaluation, which runs without gradients."""
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        parts = self.objective(model, inputs, self._counts)
+        self._check_finite(parts)
+        self._sums.add(self.state.global_step, self._counts, parts, self._zero_noise(model, inputs, parts))
+        # Distributed training averages gradients over processes; the objective's counts are global already.
+        loss = parts.loss * self.args.world_size
+        return (loss, {"logits": parts.logits}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the parts of the loss to what is logged."""
+        if "loss" in logs:
+            logs.update(self._sums.drain(self))
+        super().log(logs, start_time)
+
+    def _zero_noise(self, model: nn.Module, inputs: dict[str, Any], parts: LossParts) -> Tensor | None:
+        regularizer, every = self.objective.regularizer, self.zero_noise_every
+        if regularizer is None or parts.clean is None or every == 0 or self.state.global_step % every:
+            return None
+        values = regularizer.at_zero_noise(model, inputs, parts.clean)
+        return None if values is None else (values * inputs["row_weight"].to(values)).sum() / self._counts.rows
+
+    def _check_finite(self, parts: LossParts) -> None:
+        if bool(torch.isfinite(parts.loss)):
+            return
+        part = "R" if bool(torch.isfinite(parts.ce)) else "cross-entropy"
+        raise NonFiniteLossError(
+            f"the loss is not finite at step {self.state.global_step + 1}: {part} is {float(parts.loss.detach())}; "
+            "lower the learning rate, α or the radius"
+        )
+
+
+class _StepSums:
+    """Parts of the loss, summed on the device over the optimizer steps since the last log."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, Tensor] = {}
+        self._counts: dict[int, Counts] = {}
+        self._measured: set[int] = set()
+
+    def add(self, step: int, counts: Counts, parts: LossParts, zero: Tensor | None) -> None:
+        self._counts[step] = counts
+        new = {"ce": parts.ce, "r": parts.regularization, "correct": parts.correct}
+        if zero is not None:
+            self._measured.add(step)
+            new["zero"] = zero
+        for name, value in new.items():
+            self._totals[name] = self._totals.get(name, torch.zeros_like(value)) + value
+
+    def drain(self, trainer: PDRTrainer) -> dict[str, float]:
+        """Means over the steps and over all processes; starts anew."""
+        totals, counts, measured = self._totals, list(self._counts.values()), len(self._measured)
+        if trainer.args.world_size > 1:
+            totals = {name: trainer.accelerator.reduce(total, reduction="sum") for name, total in totals.items()}
+        self.__init__()  # type: ignore[misc]
+        step = Counts(sum(c.labelled for c in counts), sum(c.rows for c in counts))
+        logs = {
+            "ce": float(totals["ce"]) / len(counts),
+            "r": float(totals["r"]) / len(counts),
+            "accuracy": float(totals["correct"]) / max(step.labelled, 1),
+            "labelled_share": step.labelled / max(step.rows, 1),
+            "r_row_weight": trainer.objective.row_weight(step),
+        }
+        if measured:
+            logs["r_zero_noise"] = float(totals["zero"]) / measured
+        return logs
+
+
+class _Guard(TrainerCallback):
+    """Tell samplers and noise the epoch, and keep weights that are not finite out of checkpoints."""
+
+    def __init__(self, trainer: PDRTrainer) -> None:
+        self._trainer = trainer
+
+    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        epoch = int(state.epoch or 0)
+        kwargs["train_dataloader"].batch_sampler.set_epoch(epoch)
+        if self._trainer.objective.regularizer is not None:
+            self._trainer.objective.regularizer.set_epoch(epoch)
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_save and not all(bool(p.isfinite().all()) for p in self._trainer.model.parameters()):
+            raise NonFiniteLossError(
+                f"a weight became NaN or infinite by step {state.global_step}; the last checkpoint is kept: "
+                "lower the learning rate, α or the radius"
+            )
