@@ -125,7 +125,9 @@ class TrainConfig:
             if value is not None and value not in allowed:
                 raise unknown_name(name.replace("_", " "), value, allowed)
         if self.batch_size % self.accumulation:
-            raise ConfigError(f"--batch-size {self.batch_size} cannot be cut into {self.accumulation} equal micro-batches")
+            raise ConfigError(
+                f"--batch-size {self.batch_size} cannot be cut into {self.accumulation} equal micro-batches"
+            )
         if isinstance(self.ratio, str) and self.ratio != "proportional":
             raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio!r}")
         if not isinstance(self.ratio, str) and not (math.isfinite(self.ratio) and self.ratio > 0):
@@ -176,7 +178,8 @@ _RULES: dict[str, _Rule] = {
     "seed": _Rule("a whole number from 0 to 4294967295", 0, 2**32 - 1),
     "max_length": _Rule("a whole number of at least 4", low=4),
     **dict.fromkeys(
-        ("limit", "search_steps", "projections", "max_steps", "save_steps", "batch_size", "accumulation"), _POSITIVE
+        ("limit", "search_steps", "projections", "max_steps", "save_steps", "batch_size", "accumulation"),
+        _POSITIVE,
     ),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {

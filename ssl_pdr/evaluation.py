@@ -48,7 +48,9 @@ def tfidf_baseline(task: Task, train: Any, labelled: Sequence[int], parts: Mappi
         parts: evaluation tables of the same columns, by name.
     """
     table = train.select(labelled)
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000))
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
+    )
     model.fit(_texts(table), table["label"])
     return {
         name: task.scores(_log_proba(model, part, len(set(train["label"]))), np.asarray(part["label"]))

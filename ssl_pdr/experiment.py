@@ -183,7 +183,9 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     regularizer = build_regularizer(config)
     materials, model = _load(config, regularizer, listener)
     if folder.split.is_file() and LabelSplit.load(folder.split) != materials.split:
-        raise DataError(f"the data of {folder.path} changed since the run began (its label split differs); start a new run")
+        raise DataError(
+            f"the data of {folder.path} changed since the run began (its label split differs); start a new run"
+        )
     materials.split.save(folder.split)
     return _run(config, folder, materials, model, regularizer, listener, checkpoint=folder.last_checkpoint())
 
@@ -244,7 +246,9 @@ def _run(
         try:
             outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except OSError as error:
-            raise OutputError(f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}") from error
+            raise OutputError(
+                f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}"
+            ) from error
     if callback.interrupted:
         raise InterruptedRunError(
             f"stopped at step {trainer.state.global_step}, checkpoint kept; go on with: ssl-pdr train --resume {folder.path}"

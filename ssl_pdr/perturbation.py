@@ -83,7 +83,9 @@ def unit_directions(vectors: Tensor, mask: Tensor, fallback: Tensor | None = Non
     # Gradients of saturated rows can be as small as 1e-40: scale by the largest entry before squaring.
     largest = vectors.abs().amax(dim=-1, keepdim=True)
     usable = (largest > 0) & torch.isfinite(largest)
-    scaled = torch.where(usable, vectors / torch.where(usable, largest, torch.ones_like(largest)), torch.zeros_like(vectors))
+    scaled = torch.where(
+        usable, vectors / torch.where(usable, largest, torch.ones_like(largest)), torch.zeros_like(vectors)
+    )
     unit = scaled / scaled.norm(dim=-1, keepdim=True).clamp_min(1.0)
     if fallback is not None:
         unit = torch.where(usable, unit, fallback)

@@ -12,7 +12,17 @@ import torch
 
 from ssl_pdr.files import atomic_write
 
-_PACKAGES = ("ssl-pdr", "torch", "transformers", "accelerate", "datasets", "numpy", "scikit-learn", "scipy", "pandas")
+_PACKAGES = (
+    "ssl-pdr",
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "pandas",
+)
 
 
 def versions() -> dict[str, str]:

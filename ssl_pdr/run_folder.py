@@ -90,7 +90,9 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot make the folder {self.path}: {error.strerror}; choose another --output") from None
+            raise OutputError(
+                f"cannot make the folder {self.path}: {error.strerror}; choose another --output"
+            ) from None
         probe = self.path / ".writable"
         atomic_write(probe, "")
         probe.unlink()
@@ -115,7 +117,9 @@ class RunFolder:
             ConfigError: if its configuration was damaged.
         """
         if not self.config.is_file():
-            raise OutputError(f"{self.path} holds no run to resume (no config.toml); give the folder that --output named")
+            raise OutputError(
+                f"{self.path} holds no run to resume (no config.toml); give the folder that --output named"
+            )
         if self.finished:
             raise OutputError(f"the run in {self.path} is finished: its result is in {self.result}")
         try:

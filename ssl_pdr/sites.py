@@ -172,7 +172,9 @@ def self_test(model: nn.Module, inputs: Mapping[str, Any], site: Site) -> None:
         moved = logits(lambda x: 3 * x.norm(dim=-1, keepdim=True) * _alternating(x))
     tolerance = 1e-5 * (1 + clean.abs().max())
     if (unmoved - clean).abs().max() > tolerance:
-        raise ModelError(f"zero noise at site {site.name!r} (module {site.module!r}) changes the logits; choose another site")
+        raise ModelError(
+            f"zero noise at site {site.name!r} (module {site.module!r}) changes the logits; choose another site"
+        )
     if not (moved - clean).abs().max() > tolerance:
         raise ModelError(
             f"large noise at site {site.name!r} (module {site.module!r}) does not reach the logits; choose another site"

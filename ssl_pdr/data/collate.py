@@ -27,7 +27,9 @@ class MixedDataset(Dataset[dict[str, Any]]):
         columns: the names that the model takes; other columns are left out.
     """
 
-    def __init__(self, labelled: Sequence[Features], unlabelled: Sequence[Features] | None, columns: Collection[str]) -> None:
+    def __init__(
+        self, labelled: Sequence[Features], unlabelled: Sequence[Features] | None, columns: Collection[str]
+    ) -> None:
         self.labelled = labelled
         self.unlabelled: Sequence[Features] = [] if unlabelled is None else unlabelled
         self.columns = frozenset(columns) - {"labels", "label"}

@@ -1,8 +1,8 @@
 """Docstrings of installed libraries, read from their source files: nothing is imported, nothing is run.
 
-    files = source_files("scipy.stats")                  # [(module name, path), ...], sorted
-    for doc in read_docstrings(*files[0], dropped): ...  # Docstring(module, name, text)
-    first_paragraph(doc.text)                            # one line of prose, markup removed
+files = source_files("scipy.stats")                  # [(module name, path), ...], sorted
+for doc in read_docstrings(*files[0], dropped): ...  # Docstring(module, name, text)
+first_paragraph(doc.text)                            # one line of prose, markup removed
 """
 
 from __future__ import annotations

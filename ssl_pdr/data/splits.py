@@ -93,9 +93,7 @@ class LabelSplit:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise OutputError(
-                f"cannot write the split to {path}: {error.strerror}; choose another path"
-            ) from error
+            raise OutputError(f"cannot write the split to {path}: {error.strerror}; choose another path") from error
         finally:
             with suppress(OSError):
                 temporary.unlink()
@@ -117,9 +115,7 @@ class LabelSplit:
                 class_counts={label: (kept, total) for label, kept, total in manifest["class_counts"]},
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise DataError(
-                f"{path}: got a manifest without sense ({error!r}), expected one that was saved"
-            ) from error
+            raise DataError(f"{path}: got a manifest without sense ({error!r}), expected one that was saved") from error
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -135,9 +131,7 @@ class LabelSplit:
         }
 
 
-def split_labels(
-    labels: Iterable[object], fraction: float, seed: int = 0, strategy: str = "stratified"
-) -> LabelSplit:
+def split_labels(labels: Iterable[object], fraction: float, seed: int = 0, strategy: str = "stratified") -> LabelSplit:
     """Choose the rows that keep their label: exactly `round(fraction * n)`, at least one of every class.
 
     With `stratified` every class is labelled in proportion: a class that has a share p of the rows gets less
@@ -176,9 +170,7 @@ def split_labels(
     n = len(codes)
     raw = np.random.PCG64(seed).random_raw(n + len(classes))
     order = (
-        _stratified_order(codes, raw[:n], raw[n:])
-        if strategy == "stratified"
-        else np.argsort(raw[:n], kind="stable")
+        _stratified_order(codes, raw[:n], raw[n:]) if strategy == "stratified" else np.argsort(raw[:n], kind="stable")
     )
     size = exact_share(fraction, n)
     _check_budget(codes[order], size, fraction, strategy)
@@ -224,9 +216,7 @@ def whole_number(name: str, value: object, at_least: int) -> int:
 
 def _checked_fraction(fraction: object) -> float:
     if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < float(fraction) <= 1:
-        raise ConfigError(
-            f"labelled fraction: got {fraction!r}, expected a number in (0, 1], such as 0.1 for 10 %"
-        )
+        raise ConfigError(f"labelled fraction: got {fraction!r}, expected a number in (0, 1], such as 0.1 for 10 %")
     return float(fraction)
 
 
@@ -259,9 +249,7 @@ def _as_list(labels: Iterable[object]) -> list[Any]:
 
 def _check_labels(rows: list[Any]) -> None:
     for number, label in enumerate(rows):
-        if not isinstance(label, int | str | float) or (
-            isinstance(label, float) and not math.isfinite(label)
-        ):
+        if not isinstance(label, int | str | float) or (isinstance(label, float) and not math.isfinite(label)):
             shown = f"{type(label).__name__} {label!r}"[:60]
             raise DataError(
                 f"label of row {number}: got {shown}, expected an integer or a string; leave out rows without a label"
@@ -272,9 +260,7 @@ def _labels_hash(codes: IntArray, classes: list[Label]) -> str:
     return hashlib.sha256(json.dumps(classes).encode() + codes.astype("<i8").tobytes()).hexdigest()
 
 
-def _stratified_order(
-    codes: IntArray, row_keys: NDArray[np.uint64], class_keys: NDArray[np.uint64]
-) -> IntArray:
+def _stratified_order(codes: IntArray, row_keys: NDArray[np.uint64], class_keys: NDArray[np.uint64]) -> IntArray:
     """All rows, such that every prefix has the classes in proportion, after one row of each class.
 
     With n_c of n rows in class c, its row j (in shuffled order, from 0) may not come before place ⌊j·n/n_c⌋,
@@ -339,13 +325,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
-            f"cannot read the split {path}: {error.strerror}; give the file that `save` wrote"
-        ) from error
+        raise DataError(f"cannot read the split {path}: {error.strerror}; give the file that `save` wrote") from error
     except ValueError as error:
-        raise DataError(
-            f"{path}: got no JSON ({error}), expected a label split; restore or remake it"
-        ) from error
+        raise DataError(f"{path}: got no JSON ({error}), expected a label split; restore or remake it") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise DataError(f"{path}: got some other JSON, expected {_FORMAT!r}; give the file that `save` wrote")
     if manifest.get("version") != _VERSION:

@@ -22,6 +22,7 @@ DROPOUTS = ("shared", "independent", "off")
 # Keys of a batch that are ours, not the model's.
 RESERVED = frozenset({"labels", "label", "row_id", "row_weight"})
 
+
 @dataclass(frozen=True)
 class CleanPass:
     """What the forward pass without noise leaves behind for the loss and for the regularizer.

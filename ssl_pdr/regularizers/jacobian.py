@@ -117,7 +117,9 @@ class JacobianRegularizer(Regularizer):
         """Fused attention has no second derivative: use its plain form, and say so once."""
         kind = getattr(getattr(unwrap(model), "config", None), "_attn_implementation", None)
         if kind is not None and "flash" in kind:
-            raise ModelError(f"attn_implementation={kind!r} has no second derivative, which jr and wjr need; load with 'sdpa' or 'eager'")
+            raise ModelError(
+                f"attn_implementation={kind!r} has no second derivative, which jr and wjr need; load with 'sdpa' or 'eager'"
+            )
         if kind == "sdpa" and not self._told:
             self._told = True
             _LOG.warning("jr and wjr differentiate twice: attention runs in its plain (math) form")

@@ -79,6 +79,8 @@ def load_tokenizer(model: str) -> Any:
     tokenizer = load_pretrained(AutoTokenizer, model)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise ModelError(f"the tokenizer of {model!r} has neither a padding nor an end-of-text token; add one to it")
+            raise ModelError(
+                f"the tokenizer of {model!r} has neither a padding nor an end-of-text token; add one to it"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

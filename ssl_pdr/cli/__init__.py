@@ -1,0 +1,53 @@
+"""The command line: `ssl-pdr train`, `ssl-pdr list`, `ssl-pdr doctor`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ssl_pdr.cli.doctor import doctor_command
+from ssl_pdr.cli.listing import list_command
+from ssl_pdr.cli.train import train_command
+from ssl_pdr.errors import PDRError
+
+app = typer.Typer(
+    help="Train text models from few labels and much unlabelled text.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train_command)
+app.command("list")(list_command)
+app.command("doctor")(doctor_command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Show the version and stop.")) -> None:
+    if version:
+        from ssl_pdr import __version__
+
+        typer.echo(f"ssl-pdr {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; whatever the user can mend ends in one line on stderr and exit code 2."""
+    try:
+        code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except typer.TyperException as error:
+        code = _fail(getattr(error, "format_message", error.__str__)() or "no command given; see ssl-pdr --help", 2)
+    except PDRError as error:
+        code = _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted before training began; nothing was lost", 130)
+    sys.exit(code or 0)
+
+
+def _fail(message: str, code: int) -> int:
+    # File names, labels and other people's messages can carry control sequences: only what prints is printed.
+    line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
+    print(f"error: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,56 @@
+"""`ssl-pdr list`: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def list_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """List divergences, regularizers, tasks, data and models."""
+    from ssl_pdr.cli.live import quiet
+
+    quiet(verbose=False)
+    from rich.console import Console
+    from rich.table import Table
+
+    from ssl_pdr.config import PRESETS
+    from ssl_pdr.data.encoder import EMBEDDED_ENCODER
+    from ssl_pdr.data.sources import embedded_corpora
+    from ssl_pdr.divergences import get_divergence, list_divergences
+    from ssl_pdr.regularizers import get_regularizer, list_regularizers
+    from ssl_pdr.tasks import list_tasks
+
+    divergences = {name: get_divergence(name) for name in list_divergences()}
+    regularizers = {name: (get_regularizer(name).__doc__ or "").partition("\n")[0] for name in list_regularizers()}
+    if as_json:
+        listing = {
+            "divergences": list(divergences),
+            "regularizers": ["none", *regularizers],
+            "tasks": list_tasks(),
+            "data": embedded_corpora(),
+            "models": [EMBEDDED_ENCODER],
+            "presets": list(PRESETS),
+        }
+        typer.echo(json.dumps(listing))
+        return
+    table = Table(title="divergences (--div)")
+    for column in ("name", "symmetric", "bound", "g″(1)"):
+        table.add_column(column)
+    for name, div in divergences.items():
+        curvature = "not smooth" if div.curvature is None else f"{div.curvature:g}"
+        table.add_row(name, "yes" if div.symmetric else "no", f"{div.bound:.4g}", curvature)
+    methods = Table(title="regularizers (--reg)", show_header=False)
+    methods.add_row("none", "Plain fine-tuning on the labelled rows.")
+    for name, meaning in regularizers.items():
+        methods.add_row(name, meaning)
+    rest = Table(title="and", show_header=False)
+    rest.add_row("tasks", ", ".join(list_tasks()))
+    rest.add_row("data (--data)", ", ".join(embedded_corpora()) + ", a file (csv, tsv, jsonl, parquet), a Hub name")
+    rest.add_row("models (--model)", f"{EMBEDDED_ENCODER}, a folder, a Hub name")
+    rest.add_row("presets (--preset)", ", ".join(PRESETS))
+    Console().print(table, methods, rest)

@@ -1,0 +1,143 @@
+"""What a terminal shows while a run is under way, and when it has ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def quiet(*, verbose: bool) -> None:
+    """Silence the libraries (not their errors) unless `verbose`; before they are imported."""
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+        return
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    warnings.filterwarnings("ignore")
+    for name in ("ssl_pdr", "datasets", "accelerate", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
+class LiveView:
+    """A listener that draws a progress bar with time left, CE, R and accuracy on stderr; lines where it is no terminal.
+
+    Args:
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._console = Console(stderr=True, quiet=not enabled)
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+        self._told = time.monotonic()
+
+    def __enter__(self) -> LiveView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def stage(self, text: str) -> None:
+        """A line for each stage."""
+        if text == "training" and self._console.is_terminal:
+            self._start()
+        elif self._progress is not None and text.startswith("stopping"):
+            self._progress.console.print(escape(text))
+        else:
+            self._stop()
+            self._console.print(f"[dim]{escape(text)} …[/dim]")
+
+    def step(self, step: int, steps: int) -> None:
+        """Move the bar."""
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(self._bar, completed=step, total=steps)
+
+    def log(self, logs: dict[str, Any]) -> None:
+        """Show the parts of the loss; where there is no terminal, one line every ten seconds."""
+        parts = f"CE {logs['ce']:.3f}  R {logs['r']:.4f}  accuracy {logs['accuracy']:.1%}"
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(self._bar, parts=parts)
+        elif time.monotonic() - self._told > 10:
+            self._told = time.monotonic()
+            self._console.print(f"step {logs['step']}  {parts}")
+
+    def _start(self) -> None:
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[parts]}"),
+        )
+        self._progress = Progress(*columns, console=self._console)
+        self._bar = self._progress.add_task("", total=None, parts="")
+        self._progress.start()
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """Scores beside the baseline, the budget, the time, and where the model lies."""
+    config, scores, budget = result["config"], result["scores"], result["budget"]
+    baseline = scores["baseline_tfidf"]
+    table = Table(title=escape(f"{config['data']} · {_method(config)} · seed {config['seed']}"))
+    table.add_column("accuracy on")
+    table.add_column("rows", justify="right")
+    table.add_column("this model", justify="right", style="bold")
+    table.add_column("tf-idf + logistic regression", justify="right")
+    for part in baseline:
+        values = scores[part]
+        table.add_row(
+            part.replace("_", "-"),
+            f"{values['rows']}",
+            f"{values['accuracy']:.1%}",
+            f"{baseline[part]['accuracy']:.1%}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{budget['labelled']} labelled + {budget['unlabelled']} unlabelled rows, {result['timing']['steps']} steps, "
+        f"trained in {result['timing']['train_seconds']:.0f} s"
+    )
+    for note, count in result["data"]["notes"].items():
+        if count:
+            console.print(f"[dim]{escape(note)}: {count}[/dim]")
+    console.print(f"model: {escape(config['output'])}/model", soft_wrap=True)
+
+
+def show_dry_run(outcome: dict[str, Any]) -> None:
+    """The resolved configuration and the first mixed batch."""
+    console = Console()
+    settings = Table(title="resolved configuration", show_header=False)
+    for name, value in outcome["config"].items():
+        settings.add_row(name, escape(str(value)))
+    rows = Table(title="first batch")
+    for column in ("row", "label", "tokens", "text"):
+        rows.add_column(column, no_wrap=column == "text", overflow="ellipsis")
+    for row in outcome["first_batch"]:
+        label = "[dim]unlabelled[/dim]" if row["label"] is None else escape(row["label"])
+        rows.add_row(str(row["row"]), label, str(row["tokens"]), escape(row["text"]))
+    console.print(settings, rows)
+
+
+def _method(config: dict[str, Any]) -> str:
+    method = config["reg"] if config["reg"] in ("none", "jr", "wjr") else f"{config['reg']} {config['div']}"
+    return f"{method} · {config['labelled_frac']:.0%} of labels"

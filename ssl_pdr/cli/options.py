@@ -1,0 +1,76 @@
+"""Options made from the fields of `TrainConfig`: one place says what there is, what it means and what it defaults to."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from typing import Annotated, Any
+
+import typer
+
+from ssl_pdr.config import TrainConfig, option
+
+PANELS = {
+    "Data": "data eval eval_frac text_column pair_column label_column limit labelled_frac ratio",
+    "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search_steps projections",
+    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation max_length seed",
+    "Run": "output save_steps",
+}
+
+
+def config_parameters() -> list[inspect.Parameter]:
+    """A keyword parameter for each field of `TrainConfig`; None stands for an option that was not given."""
+    panel_of = {name: panel for panel, names in PANELS.items() for name in names.split()}
+    meaning = _meanings()
+    types = typing.get_type_hints(TrainConfig)
+    parameters = []
+    for field in dataclasses.fields(TrainConfig):
+        shown = "preset's" if field.name in _FROM_PRESET else field.default
+        info = typer.Option(
+            option(field.name),
+            help=meaning.get(field.name, ""),
+            show_default=False if shown is None else str(shown),
+            rich_help_panel=panel_of[field.name],
+            metavar=_METAVARS.get(field.name),
+        )
+        annotation = Annotated[_option_type(types[field.name]), info]  # type: ignore[valid-type]
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+    return parameters
+
+
+def read_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as `TrainConfig` takes them."""
+    values = {name: value for name, value in given.items() if value is not None}
+    if "ratio" in values:
+        try:
+            values["ratio"] = float(values["ratio"])
+        except ValueError:
+            pass  # a word: TrainConfig says which one it takes
+    return values
+
+
+_FROM_PRESET = frozenset({"radius", "radius_unit", "site", "dropout", "target_grad"})
+_METAVARS = {
+    "data": "NAME|FILE",
+    "eval": "NAME|FILE",
+    "model": "NAME|DIR",
+    "output": "DIR",
+    "ratio": "proportional|NUMBER",
+}
+
+
+def _option_type(annotation: Any) -> Any:
+    kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)] or [annotation]
+    return (str if str in kinds else kinds[0]) | None
+
+
+def _meanings() -> dict[str, str]:
+    """What each field means, from the `Attributes` of TrainConfig's docstring."""
+    text = inspect.getdoc(TrainConfig) or ""
+    entries = re.findall(r"^    (\w+): (.+(?:\n {8,}.+)*)", text, flags=re.MULTILINE)
+    flat = {name: " ".join(meaning.replace("`", "").split()) for name, meaning in entries}
+    return {name: meaning[:1].upper() + meaning[1:] for name, meaning in flat.items()}

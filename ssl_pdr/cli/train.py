@@ -1,0 +1,103 @@
+"""`ssl-pdr train`: train and evaluate one model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ssl_pdr.cli.options import config_parameters, read_options
+from ssl_pdr.config import TrainConfig, load_recipe, make_config, parse_setting
+from ssl_pdr.errors import ConfigError
+
+_RUN = "Run"
+
+
+def train_command(
+    *,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of options; options given by hand win.", rich_help_panel=_RUN),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, as in a recipe.", rich_help_panel=_RUN)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with the run in this folder.", metavar="RUN", rich_help_panel=_RUN),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run in the output folder.", rich_help_panel=_RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show configuration and first batch only.", rich_help_panel=_RUN)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_RUN)
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the libraries say.", rich_help_panel=_RUN)
+    ] = False,
+    **given: Any,
+) -> None:
+    """Train a model on labelled and unlabelled text, evaluate it, and write it to a folder.
+
+    Without options: the embedded encoder on the documentation of your own Python packages, offline.
+    """
+    options = read_options(given)
+    if resume is not None:
+        _refuse_beside_resume(options, recipe, set_, overwrite, dry_run)
+        config = None
+    else:
+        config = _configuration(recipe, set_ or [], options)
+
+    from ssl_pdr.cli.live import LiveView, quiet, show_dry_run, show_result
+
+    quiet(verbose=verbose)
+    from ssl_pdr import experiment
+
+    with LiveView(enabled=not as_json) as view:
+        if config is not None and dry_run:
+            resolved = config.resolved()
+            experiment.build_regularizer(resolved)
+            materials = experiment.prepare(resolved, view)
+            batch = experiment.first_batch(resolved, materials)
+            outcome: dict[str, Any] = {"config": _present(resolved), "first_batch": batch}
+        elif config is not None:
+            outcome = experiment.train(config, view, overwrite=overwrite)
+        else:
+            outcome = experiment.resume(str(resume), view)
+    if as_json:
+        typer.echo(json.dumps(outcome, ensure_ascii=False))
+    elif dry_run:
+        show_dry_run(outcome)
+    else:
+        show_result(outcome)
+
+
+def _configuration(recipe: Path | None, settings: list[str], options: dict[str, Any]) -> TrainConfig:
+    from_recipe = {} if recipe is None else load_recipe(recipe)
+    return make_config(from_recipe, dict(parse_setting(setting) for setting in settings), options)
+
+
+def _refuse_beside_resume(options: dict[str, Any], *others: object) -> None:
+    if options or any(others):
+        raise ConfigError("--resume takes everything from the run's config.toml; leave out the other options")
+
+
+def _present(config: TrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in vars(config).items() if value is not None}
+
+
+def _add_config_options() -> None:
+    signature = inspect.signature(train_command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    merged = signature.replace(parameters=[*config_parameters(), *own])
+    train_command.__signature__ = merged  # type: ignore[attr-defined]
+    train_command.__annotations__ = {p.name: p.annotation for p in merged.parameters.values()}
+
+
+_add_config_options()
