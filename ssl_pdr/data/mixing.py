@@ -89,21 +89,21 @@ class MixedBatchSampler(Sampler[list[int]]):
         if self.ratio != "proportional" and self.n_unlabelled:
             per_epoch = round(float(self.ratio) * self.n_labelled)
         self._per_epoch = per_epoch
-        self._composition = compose(self.n_labelled, per_epoch, self.batch_size)
+        self.composition = compose(self.n_labelled, per_epoch, self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch the next iteration is of."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._composition)
+        return len(self.composition)
 
     def __iter__(self) -> Iterator[list[int]]:
         labelled = self._random(_LABELLED, self.epoch).permutation(self.n_labelled)
         unlabelled = self.n_labelled + self._stream(self.epoch * self._per_epoch, self._per_epoch)
         order = self._random(_ORDER, self.epoch)
         for start in range(0, len(self), self.bucket_batches):
-            counts = self._composition[start : start + self.bucket_batches]
+            counts = self.composition[start : start + self.bucket_batches]
             rows, labelled, unlabelled = _take(labelled, unlabelled, counts)
             yield from self._window(*rows, counts, order)
 
@@ -168,7 +168,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
         self.batch_sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
-        sizes = self.batch_sampler._composition.sum(axis=1)
+        sizes = self.batch_sampler.composition.sum(axis=1)
         return int((-(-sizes // (self.micro_batch_size * self.world_size))).sum())
 
     def __iter__(self) -> Iterator[list[int]]:
