@@ -213,10 +213,10 @@ def resolved_share(embeddings: Tensor, noise: Tensor) -> float:
         1 − |realised − noise| / |noise|, at least 0 and at most 1; 1 for no noise.
     """
     dtype = compute_dtype(embeddings)
-    clean = embeddings.detach().to(dtype)
-    realised = (clean.float() + noise.detach().float()).to(dtype).double() - clean.double()
-    norm = float(noise.double().norm())
-    return max(0.0, 1.0 - float((realised - noise.double()).norm()) / norm) if norm else 1.0
+    clean, noise = embeddings.detach().to(dtype), noise.detach().double()
+    realised = (clean.double() + noise).to(dtype).double() - clean.double()
+    norm = float(noise.norm())
+    return max(0.0, 1.0 - float((realised - noise).norm()) / norm) if norm else 1.0
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:

@@ -70,11 +70,9 @@ class PDRTrainer(Trainer):
             )
         # With the filter on, a NaN is logged as 0.0 and the run "succeeds".
         args.logging_nan_inf_filter = False
-        if args.gradient_checkpointing:  # the reentrant kind breaks autograd.grad
-            args.gradient_checkpointing_kwargs = {
-                **(args.gradient_checkpointing_kwargs or {}),
-                "use_reentrant": False,
-            }
+        if args.activation_checkpointing:  # the reentrant kind breaks autograd.grad
+            given = args.activation_checkpointing_kwargs or {}
+            args.activation_checkpointing_kwargs = {**given, "use_reentrant": False}
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
         self.unlabelled_dataset = unlabelled_dataset
         self.objective = Objective(regularizer, alpha)

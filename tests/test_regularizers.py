@@ -292,7 +292,7 @@ def test_gradient_checkpointing_gives_the_same_gradient() -> None:
     for checkpointing in (False, True):
         model = tiny_bert(dropout=0.0)
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         VAT("shl", 0.3)(model, tiny_batch(), row_ids=torch.arange(4)).mean().backward()
         gradients.append(model.bert.encoder.layer[0].output.dense.weight.grad)
     torch.testing.assert_close(gradients[0], gradients[1])

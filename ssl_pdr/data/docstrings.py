@@ -1,8 +1,8 @@
 """Docstrings of installed libraries, read from their source files: nothing is imported, nothing is run.
 
-    for module, path in source_files("scipy.stats"):  # sorted by module name
-        for doc in read_docstrings(module, path):     # Docstring(module, name, text)
-            first_paragraph(doc.text)                 # one line of prose without markup, or ""
+for module, path in source_files("scipy.stats"):  # sorted by module name
+    for doc in read_docstrings(module, path):     # Docstring(module, name, text)
+        first_paragraph(doc.text)                 # one line of prose without markup, or ""
 """
 
 from __future__ import annotations

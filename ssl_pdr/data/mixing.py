@@ -1,70 +1,100 @@
-"""Batches that mix labelled and unlabelled rows in exact proportion, the same in every process, on every resume."""
+"""Mixing: batches of exact composition from a labelled and an unlabelled pool.
+
+`MixedBatchSampler` says which rows make up an optimizer step; `ShardedBatchSampler` cuts each step into what one
+process loads at a time. Neither has a state but the epoch, so every rank computes the same batches and a run
+resumes at any step.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import pairwise
+from numbers import Real
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
-from ssl_pdr.data.splits import whole_number
+from ssl_pdr.data.splits import exact_share, whole_number
 from ssl_pdr.errors import ConfigError
 
-IntArray = NDArray[np.int64]
-_LABELLED, _UNLABELLED, _ORDER = range(3)  # what a generator of random numbers is for
+IntArray: TypeAlias = NDArray[np.int64]
+
+# Streams of random numbers; the two pools come first, in the order of their columns in `compose`.
+_LABELLED, _UNLABELLED, _VISITS = range(3)
 
 
 def compose(n_labelled: int, n_unlabelled: int, batch_size: int) -> IntArray:
     """How many labelled and unlabelled rows each batch of an epoch holds.
 
-    K batches, full but for the last; batch k holds ⌊(k+1)L/K⌋ − ⌊kL/K⌋ of the L labelled rows, as evenly as whole
-    numbers can. Where the short last batch has no room for its share it holds labelled rows only, and the others
-    are spread over the batches before it in the same way.
+    L labelled and U unlabelled rows fill K = ⌈(L + U)/B⌉ batches. All hold B rows but the last, which may be
+    short. Batch k has ⌊(k+1)L/K⌋ − ⌊kL/K⌋ labelled rows, that is ⌊L/K⌋ or ⌈L/K⌉, and never more than B. If that
+    is more than the whole of the last batch, the last one is all labelled and the others share the remaining
+    labelled rows by the same formula.
+
+    Args:
+        n_labelled: L, rows with a label in one epoch.
+        n_unlabelled: U, rows without one.
+        batch_size: B, rows of one optimizer step.
 
     Returns:
-        (K, 2): labelled and unlabelled rows of each batch.
+        (K, 2) int64, labelled and unlabelled rows of each batch; the columns sum to L and U.
 
     Example:
-        >>> compose(4, 6, 4).tolist()
-        [[1, 3], [1, 3], [2, 0]]
+        >>> compose(5, 10, 4).tolist()
+        [[1, 3], [1, 3], [1, 3], [2, 1]]
+        >>> compose(9, 4, 4).tolist()  # a share of the last batch would be 3 labelled rows
+        [[2, 2], [3, 1], [3, 1], [1, 0]]
     """
-    total = n_labelled + n_unlabelled
-    count = -(-total // batch_size)
-    sizes = np.full(count, batch_size, dtype=np.int64)
-    sizes[-1] = total - batch_size * (count - 1)
-    labelled = _spread(n_labelled, count)
-    if labelled[-1] > sizes[-1]:
-        labelled = np.append(_spread(n_labelled - sizes[-1], count - 1), sizes[-1])
-    return np.stack((labelled, sizes - labelled), axis=1)
+    n_labelled, n_unlabelled = (
+        whole_number("n_labelled", n_labelled, 0),
+        whole_number("n_unlabelled", n_unlabelled, 0),
+    )
+    batch_size = whole_number("batch_size", batch_size, 1)
+    n_batches = whole_number("batches", -(-(n_labelled + n_unlabelled) // batch_size), 1)
+    sizes = np.full(n_batches, batch_size, dtype=np.int64)
+    sizes[-1] = last = n_labelled + n_unlabelled - batch_size * (n_batches - 1)
+    labelled = _spread(n_labelled, n_batches)
+    if labelled[-1] > last:
+        labelled = np.append(_spread(n_labelled - last, n_batches - 1), last)
+    return np.stack([labelled, sizes - labelled], axis=1)
 
 
 class MixedBatchSampler(Sampler[list[int]]):
-    """Global batches, one per optimizer step, of row numbers: labelled rows first, then unlabelled ones.
+    """Global batches, one optimizer step each, that mix labelled and unlabelled rows as `compose` says.
 
-    Labelled rows have the numbers 0 … n_labelled − 1, unlabelled ones those that follow. The order is a pure function of
-    (seed, epoch): nothing has to be saved for a resume.
+    Rows 0 … n_labelled − 1 are labelled, the n_unlabelled rows after them are not. In each batch the labelled
+    ones come first. The batches are a pure function of (seed, epoch).
+
+    Each pool is an endless stream, one seeded permutation after the other, and an epoch is the next piece of
+    both: all labelled rows, and as many unlabelled ones as `ratio` says. So no row comes again before all of its
+    pool were used, over epochs too (with `lengths`, to within a window, since a window is reordered).
 
     Args:
-        n_labelled: at least 1.
-        n_unlabelled: 0 is plain supervised training.
-        batch_size: rows of a batch, labelled and unlabelled together.
-        ratio: `proportional`: every row exactly once per epoch, the pools spread evenly. A number r > 0: r unlabelled
-            rows for each labelled one; the labelled rows make the epoch, and the unlabelled ones go on across epochs
-            without repeating before all had their turn.
-        lengths: one per row number; batches then hold rows of similar length, which saves padding.
-        seed: of the order.
-        bucket_batches: how many batches' rows are sorted by length together: fewer is more random, more saves padding.
+        n_labelled: rows with a label, at least 1.
+        n_unlabelled: rows without; 0 is plain fine-tuning.
+        batch_size: rows of one optimizer step, over all ranks and accumulation steps.
+        ratio: `proportional` takes every unlabelled row once an epoch; a number r > 0 takes r of them for each
+            labelled row. Prefer a number when the unlabelled pool is so large that a pass over it is too long.
+        lengths: (n_labelled + n_unlabelled,) tokens of each row. If given, batches hold rows of similar
+            length, so that less padding is computed; which rows an epoch has, and each batch's composition,
+            stay the same.
+        seed: any whole number of at least 0.
+        bucket_batches: rows are sorted by length within windows of at most this many batches; more means less
+            padding and less chance in who meets whom.
 
     Raises:
-        ConfigError: for numbers that make no sense.
+        ConfigError: an argument is out of range.
 
     Example:
-        >>> sampler = MixedBatchSampler(n_labelled=2, n_unlabelled=4, batch_size=3)
-        >>> [[index < 2 for index in batch] for batch in sampler]
-        [[True, False, False], [True, False, False]]
+        >>> sampler = MixedBatchSampler(n_labelled=3, n_unlabelled=6, batch_size=3)
+        >>> sampler.set_epoch(2)
+        >>> [[row < 3 for row in batch] for batch in sampler]
+        [[True, False, False], [True, False, False], [True, False, False]]
+        >>> sorted(row for batch in sampler for row in batch)
+        [0, 1, 2, 3, 4, 5, 6, 7, 8]
     """
 
     def __init__(
@@ -72,8 +102,8 @@ class MixedBatchSampler(Sampler[list[int]]):
         n_labelled: int,
         n_unlabelled: int,
         batch_size: int,
-        ratio: str | float = "proportional",
-        lengths: Sequence[int] | NDArray[Any] | None = None,
+        ratio: float | Literal["proportional"] = "proportional",
+        lengths: Sequence[int] | ArrayLike | None = None,
         seed: int = 0,
         bucket_batches: int = 50,
     ) -> None:
@@ -82,125 +112,151 @@ class MixedBatchSampler(Sampler[list[int]]):
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = whole_number("seed", seed, 0)
         self.bucket_batches = whole_number("bucket_batches", bucket_batches, 1)
-        self.ratio = _checked_ratio(ratio)
-        self.lengths = None if lengths is None else _checked_lengths(lengths, self.n_labelled + self.n_unlabelled)
+        self.ratio = ratio
+        self.lengths = _checked_lengths(lengths, self.n_labelled + self.n_unlabelled)
+        self.composition = compose(
+            self.n_labelled, _unlabelled_per_epoch(ratio, self.n_labelled, self.n_unlabelled), self.batch_size
+        )
         self.epoch = 0
-        per_epoch = self.n_unlabelled
-        if self.ratio != "proportional" and self.n_unlabelled:
-            per_epoch = round(float(self.ratio) * self.n_labelled)
-        self._per_epoch = per_epoch
-        self.composition = compose(self.n_labelled, per_epoch, self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration is of."""
-        self.epoch = epoch
+        """The next iteration is that of `epoch`, counted from 0."""
+        self.epoch = whole_number("epoch", epoch, 0)
 
     def __len__(self) -> int:
         return len(self.composition)
 
     def __iter__(self) -> Iterator[list[int]]:
-        labelled = self._random(_LABELLED, self.epoch).permutation(self.n_labelled)
-        unlabelled = self.n_labelled + self._stream(self.epoch * self._per_epoch, self._per_epoch)
-        order = self._random(_ORDER, self.epoch)
-        for start in range(0, len(self), self.bucket_batches):
-            counts = self.composition[start : start + self.bucket_batches]
-            rows, labelled, unlabelled = _take(labelled, unlabelled, counts)
-            yield from self._window(*rows, counts, order)
+        rows = self._rows()
+        ends = np.cumsum(self.composition.sum(axis=1)).tolist()
+        return (rows[start:end].tolist() for start, end in pairwise([0, *ends]))
 
-    def _window(
-        self, labelled: IntArray, unlabelled: IntArray, counts: IntArray, order: np.random.Generator
-    ) -> Iterator[list[int]]:
-        """Batches of the given composition; short rows with short ones, in an order that length does not decide."""
-        visit = np.arange(len(counts))
-        if self.lengths is not None:
-            labelled, unlabelled = (
-                rows[np.argsort(self.lengths[rows], kind="stable")] for rows in (labelled, unlabelled)
-            )
-            visit = order.permutation(len(counts))
-        parts: list[list[int]] = [[]] * len(counts)
-        ends = counts[visit].cumsum(axis=0)
-        for position, (l_end, u_end), (l_size, u_size) in zip(visit, ends, counts[visit], strict=True):
-            chosen = (labelled[l_end - l_size : l_end], unlabelled[u_end - u_size : u_end])
-            parts[position] = np.concatenate(chosen).tolist()
-        yield from parts
-
-    def _stream(self, start: int, size: int) -> IntArray:
-        """`size` rows of the endless stream of unlabelled rows, from position `start`: permutation after permutation."""
-        if size == 0:
-            return np.empty(0, dtype=np.int64)
-        first, last = start // self.n_unlabelled, (start + size - 1) // self.n_unlabelled
-        passes = [self._random(_UNLABELLED, number).permutation(self.n_unlabelled) for number in range(first, last + 1)]
-        offset = start - first * self.n_unlabelled
-        return np.concatenate(passes)[offset : offset + size]
-
-    def _random(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, purpose, number))
+    def _rows(self) -> IntArray:
+        """All rows of this epoch, batch after batch."""
+        n_batches = len(self)
+        n_windows = -(-n_batches // self.bucket_batches)
+        window = np.arange(n_batches) * n_windows // n_batches
+        chance = _generator(self.seed, _VISITS, self.epoch).random(n_batches)
+        visits = np.lexsort((chance, window))  # window after window, the batches of each in random order
+        rows, batch_of = [], []
+        pools = ((_LABELLED, 0, self.n_labelled), (_UNLABELLED, self.n_labelled, self.n_unlabelled))
+        for (stream, first, size), counts in zip(pools, self.composition.T, strict=True):
+            total = int(counts.sum())
+            drawn = first + _draw(size, total, self.epoch * total, self.seed, stream)
+            batch = np.repeat(np.arange(n_batches), counts)
+            if self.lengths is not None:
+                # Both pools are dealt to the batches in the same order of visits, from short to long: that
+                # gives a batch rows of similar length, and lets chance say when a length has its turn.
+                drawn = drawn[np.lexsort((self.lengths[drawn], window[batch]))]
+                batch = np.repeat(visits, counts[visits])
+            rows.append(drawn)
+            batch_of.append(batch)
+        return np.concatenate(rows)[np.argsort(np.concatenate(batch_of), kind="stable")]
 
 
 class ShardedBatchSampler(Sampler[list[int]]):
-    """The micro-batches that one process loads: each global batch cut by stride over accumulation steps and ranks.
+    """What one process loads: its micro-batches of each global batch.
 
-    Every rank yields the same number of micro-batches for each global batch. Where a rank would have none (a tiny last
-    batch), it gets one row of weight zero: the complement ~i of a row number i.
+    A global batch is cut by stride into the fewest parts of at most `micro_batch_size` rows that every rank can
+    have equally many of. Part k goes to rank k mod `world_size`. Labelled rows stay first in each part, but
+    a part may have none: losses are to be averaged by the counts of the global batch.
+
+    A rank that is left without a row (the last batch may be tiny) is given the global batch's first row with
+    weight zero, as its bitwise complement: **a negative number i means row ~i with weight 0**.
 
     Args:
-        batches: the global batches.
-        micro_batch_size: most rows that a process takes at a time.
-        rank: of this process.
-        world_size: number of processes.
+        batches: the global batches; every rank needs an equal one.
+        micro_batch_size: the most rows that one forward pass takes.
+        rank: the number of this process, from 0.
+        world_size: how many processes there are.
+
+    Attributes:
+        batch_sampler: `batches`, under the name by which accelerate and transformers reach `set_epoch`.
+
+    Raises:
+        ConfigError: an argument is out of range.
 
     Example:
-        >>> whole = MixedBatchSampler(n_labelled=2, n_unlabelled=6, batch_size=8)
-        >>> [len(part) for part in ShardedBatchSampler(whole, micro_batch_size=2, rank=0, world_size=2)]
-        [2, 2]
+        >>> batches = MixedBatchSampler(n_labelled=2, n_unlabelled=5, batch_size=6)
+        >>> ranks = [ShardedBatchSampler(batches, micro_batch_size=2, rank=r, world_size=2) for r in range(2)]
+        >>> [[len(part) for part in rank] for rank in ranks]
+        [[2, 1, 1], [2, 1, 1]]
+        >>> [list(rank)[-1][0] >= 0 for rank in ranks]  # the last step has one row; rank 1 only keeps up
+        [True, False]
     """
 
     def __init__(self, batches: MixedBatchSampler, micro_batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.batch_sampler = batches  # the name by which accelerate and transformers look for `set_epoch`
+        self.batch_sampler = batches
         self.micro_batch_size = whole_number("micro_batch_size", micro_batch_size, 1)
-        self.world_size = whole_number("world_size", world_size, 1)
         self.rank = whole_number("rank", rank, 0)
-        if rank >= world_size:
-            raise ConfigError(f"rank must be below world_size ({world_size}), got {rank}")
+        self.world_size = whole_number("world_size", world_size, 1)
+        if self.rank >= self.world_size:
+            raise ConfigError(f"rank: got {rank} of world_size {world_size}, expected 0 to {self.world_size - 1}")
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration is of."""
+        """The next iteration is that of `epoch`, counted from 0."""
         self.batch_sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
-        sizes = self.batch_sampler.composition.sum(axis=1)
-        return int((-(-sizes // (self.micro_batch_size * self.world_size))).sum())
+        rows_at_once = self.micro_batch_size * self.world_size
+        return int((-(-self.batch_sampler.composition.sum(axis=1) // rows_at_once)).sum())
 
     def __iter__(self) -> Iterator[list[int]]:
-        for rows in self.batch_sampler:
-            parts = -(-len(rows) // (self.micro_batch_size * self.world_size)) * self.world_size
-            for part in range(self.rank, parts, self.world_size):
-                yield rows[part::parts] or [~rows[0]]
+        return (part for rows in self.batch_sampler for part in self._parts(rows))
+
+    def _parts(self, rows: list[int]) -> Iterator[list[int]]:
+        n_parts = -(-len(rows) // (self.micro_batch_size * self.world_size)) * self.world_size
+        for part in range(self.rank, n_parts, self.world_size):
+            yield rows[part::n_parts] or [~rows[0]]
 
 
 def _spread(rows: int, batches: int) -> IntArray:
-    return np.diff(np.arange(batches + 1, dtype=np.int64) * rows // max(batches, 1))
+    """`rows` over `batches`, as evenly as whole numbers allow."""
+    return np.diff(np.arange(batches + 1) * rows // batches)
 
 
-def _take(
-    labelled: IntArray, unlabelled: IntArray, counts: IntArray
-) -> tuple[tuple[IntArray, IntArray], IntArray, IntArray]:
-    here, there = counts.sum(axis=0)
-    return (labelled[:here], unlabelled[:there]), labelled[here:], unlabelled[there:]
+def _generator(seed: int, stream: int, number: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, number)))
 
 
-def _checked_ratio(ratio: object) -> str | float:
+def _draw(size: int, count: int, start: int, seed: int, stream: int) -> IntArray:
+    """`count` numbers below `size` from place `start` of an endless stream of permutations."""
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    first, last = start // size, (start + count - 1) // size
+    passes = [_generator(seed, stream, number).permutation(size) for number in range(first, last + 1)]
+    return np.concatenate(passes)[start - first * size :][:count]
+
+
+def _unlabelled_per_epoch(ratio: object, n_labelled: int, n_unlabelled: int) -> int:
     if ratio == "proportional":
-        return "proportional"
-    if isinstance(ratio, int | float) and not isinstance(ratio, bool) and math.isfinite(ratio) and ratio > 0:
-        return float(ratio)
-    raise ConfigError(f"ratio must be 'proportional' or a number above 0, got {ratio!r}")
-
-
-def _checked_lengths(lengths: Any, rows: int) -> IntArray:
-    array = np.asarray(lengths)
-    if array.shape != (rows,) or array.dtype.kind not in "iu" or (array < 0).any():
+        return n_unlabelled
+    if isinstance(ratio, bool) or not isinstance(ratio, Real) or not 0 < float(ratio) < math.inf:
         raise ConfigError(
-            f"lengths must be {rows} whole numbers of at least 0, one per row, got {array.shape} of {array.dtype}"
+            f"ratio: got {ratio!r}, expected 'proportional' or how many unlabelled rows to take for a labelled "
+            "one, a number above 0"
+        )
+    if n_unlabelled == 0:
+        return 0
+    rows = exact_share(float(ratio), n_labelled)
+    if rows == 0:
+        raise ConfigError(
+            f"ratio: got {ratio}, which takes no unlabelled row for {n_labelled} labelled ones; expected at least "
+            f"{1 / n_labelled:.3g}, or no unlabelled pool"
+        )
+    return rows
+
+
+def _checked_lengths(lengths: Sequence[int] | ArrayLike | None, n_rows: int) -> IntArray | None:
+    if lengths is None:
+        return None
+    try:
+        array = np.asarray(lengths)
+    except ValueError:  # ragged
+        array = np.empty(0)
+    if array.shape != (n_rows,) or array.dtype.kind not in "iu" or array.min() < 0:
+        raise ConfigError(
+            f"lengths: got {array.dtype} of shape {array.shape}, expected {n_rows} whole numbers of at least 0, "
+            "one for each labelled row and then for each unlabelled one"
         )
     return array.astype(np.int64)

@@ -109,7 +109,9 @@ def load_corpus(
         kept = split_labels(train["label"], 1 - eval_frac, seed=seed)
         train, held_out = train.select(kept.labelled), train.select(kept.unlabelled)
         if len(held_out) == 0:
-            raise DataError(f"{data} has {len(train)} rows: too few to hold {eval_frac:g} of them out; give --eval FILE")
+            raise DataError(
+                f"{data} has {len(train)} rows: too few to hold {eval_frac:g} of them out; give --eval FILE"
+            )
     name = data if data in _EMBEDDED or not _is_file(data) else Path(data).name
     corpus = Corpus(name, train, {"in_domain": held_out}, names, "", notes=notes)
     return _finish(corpus, seed, limit)
@@ -140,7 +142,9 @@ def _pydocs_topics() -> Corpus:
     }
     train = parts.pop("train")
     notes = {f"docstrings left out: {reason}": count for reason, count in source.dropped.items()}
-    return Corpus("pydocs-topics", train, parts, list(source.label_names), source.fingerprint, dict(source.versions), notes)
+    return Corpus(
+        "pydocs-topics", train, parts, list(source.label_names), source.fingerprint, dict(source.versions), notes
+    )
 
 
 _EMBEDDED: dict[str, Callable[[], Corpus]] = {"pydocs-topics": _pydocs_topics}
@@ -185,7 +189,9 @@ def _read_file(path: Path) -> pd.DataFrame:
         hint = f"; did you mean {' or '.join(near)}?" if near else "; check the path"
         raise DataError(f"there is no file {path}{hint}")
     if _format(path) not in FORMATS:
-        raise DataError(f"{path} has the ending {path.suffix!r}; expected one of: {', '.join(FORMATS)} (.gz for all but the last)")
+        raise DataError(
+            f"{path} has the ending {path.suffix!r}; expected one of: {', '.join(FORMATS)} (.gz for all but the last)"
+        )
     try:
         frame = _READERS[_format(path)](path)
     except pd.errors.EmptyDataError:
@@ -238,11 +244,17 @@ def _canonical(data: str, frame: pd.DataFrame, columns: Columns) -> tuple[pd.Dat
     text = columns.text or _guess(frame, _TEXT, data, "--text-column")
     pair = columns.pair or (_PARTNER.get(text) if columns.text is None else None)
     wanted = {"text": text, **({"text_pair": pair} if pair and (columns.pair or pair in frame) else {})}
-    for option, column in (("--text-column", text), ("--pair-column", wanted.get("text_pair")), ("--label-column", label)):
+    for option, column in (
+        ("--text-column", text),
+        ("--pair-column", wanted.get("text_pair")),
+        ("--label-column", label),
+    ):
         if column is not None and column not in frame:
             near = difflib.get_close_matches(column, map(str, frame.columns), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise DataError(f"{data} has no column {column!r} ({option}){hint} It has: {', '.join(map(str, frame.columns))}")
+            raise DataError(
+                f"{data} has no column {column!r} ({option}){hint} It has: {', '.join(map(str, frame.columns))}"
+            )
     disagreed = frame[label].astype(str) == _NO_AGREEMENT
     if disagreed.all():
         raise DataError(f"{data}: every label is '-'; choose another --label-column")
@@ -272,7 +284,9 @@ def _guess(frame: pd.DataFrame, known: Iterable[str], data: str, option: str) ->
     for name in known:
         if name in found:
             return found[name]
-    raise DataError(f"{data}: no column is called {', '.join(known)}; name one with {option}. It has: {', '.join(found.values())}")
+    raise DataError(
+        f"{data}: no column is called {', '.join(known)}; name one with {option}. It has: {', '.join(found.values())}"
+    )
 
 
 def _label_text(value: Any) -> str:
@@ -293,7 +307,9 @@ def _known_labels(frame: pd.DataFrame, labels: list[str], names: list[str], data
     for row, label in zip(frame.index, labels, strict=True):
         if label not in names:
             shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-            raise DataError(f"{data}: row {int(row) + 1} has the label {label!r}, which is not in the label set: {shown}")
+            raise DataError(
+                f"{data}: row {int(row) + 1} has the label {label!r}, which is not in the label set: {shown}"
+            )
     return labels
 
 

@@ -192,8 +192,8 @@ def exact_share(fraction: float, whole: int) -> int:
     """`round(fraction * whole)` with `fraction` taken as the decimal number that it prints as.
 
     Example:
-        >>> 0.145 * 100, 0.115 * 100, exact_share(0.115, 100)
-        (14.499999999999998, 11.5, 12)
+        >>> 1.15 * 50, round(1.15 * 50), exact_share(1.15, 50)
+        (57.49999999999999, 57, 58)
     """
     return round(Fraction(repr(float(fraction))) * whole)
 
@@ -252,7 +252,7 @@ def _check_labels(rows: list[Any]) -> None:
         if not isinstance(label, int | str | float) or (isinstance(label, float) and not math.isfinite(label)):
             shown = f"{type(label).__name__} {label!r}"[:60]
             raise DataError(
-                f"label of row {number}: got {shown}, expected an integer or a string; leave out rows without a label"
+                f"label of row {number}: got {shown}, expected an integer or a string; leave out unlabelled rows"
             )
 
 

@@ -1,0 +1,272 @@
+"""The trainer against the plain one, against a plain loop, and against each trap of the Trainer that is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from ssl_pdr import RPT, VAT, Counts, Objective, PDRTrainer, RDrop
+from ssl_pdr.errors import ConfigError, NonFiniteLossError
+from tests.conftest import tiny_bert
+
+
+def rows(count: int, *, labelled: bool = True, seed: int = 0) -> list[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(3, 60, (count, 6), generator=generator)
+    made = [{"input_ids": row.tolist(), "attention_mask": [1] * 6} for row in ids]
+    return [{**row, "labels": int(row["input_ids"][0]) % 3} for row in made] if labelled else made
+
+
+def arguments(folder: Path, **options: Any) -> TrainingArguments:
+    defaults: dict[str, Any] = {
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 2,
+        "learning_rate": 1e-2,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "seed": 3,
+        "dataloader_pin_memory": False,
+    }
+    return TrainingArguments(output_dir=str(folder), **{**defaults, **options})
+
+
+class Losses(TrainerCallback):
+    def __init__(self) -> None:
+        self.logs: list[dict[str, float]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if "loss" in logs:
+            self.logs.append(dict(logs))
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def fit(folder: Path, model: Any, *, labelled: int = 12, unlabelled: int = 12, **options: Any) -> list[dict[str, float]]:
+    losses = Losses()
+    trainer_options = {name: options.pop(name) for name in ("regularizer", "alpha", "ratio", "zero_noise_every") if name in options}
+    trainer = PDRTrainer(
+        model,
+        arguments(folder, **options),
+        train_dataset=rows(labelled),
+        unlabelled_dataset=rows(unlabelled, labelled=False, seed=1) if unlabelled else None,
+        callbacks=[losses],
+        **trainer_options,
+    )
+    trainer.train()
+    return losses.logs
+
+
+class InOrder(Trainer):
+    """The plain Trainer, fed the order that ours takes."""
+
+    order: torch.utils.data.Sampler[Any]
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        return self.order
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_alpha_zero_without_unlabelled_rows_is_the_plain_trainer(tmp_path: Path, dropout: float) -> None:
+    ours, plain = tiny_bert(dropout=dropout), tiny_bert(dropout=dropout)
+    trainer = PDRTrainer(
+        ours, arguments(tmp_path, num_train_epochs=1), train_dataset=rows(20), regularizer=RPT("kl"), alpha=0.0
+    )
+    order = [i for batch in trainer.get_train_dataloader().batch_sampler for i in batch]
+    trainer.train()
+    reference = InOrder(plain, arguments(tmp_path, num_train_epochs=1), train_dataset=[rows(20)[i] for i in order])
+    reference.order = SequentialSampler(order)
+    reference.train()
+    torch.testing.assert_close(weights(ours), weights(plain), rtol=1e-5, atol=1e-6)
+
+
+def test_trainer_and_plain_loop_take_the_same_path(tmp_path: Path) -> None:
+    by_trainer, by_loop = tiny_bert(dropout=0.0), tiny_bert(dropout=0.0)
+    trainer = PDRTrainer(
+        by_trainer,
+        arguments(tmp_path, optim="sgd", lr_scheduler_type="constant", max_grad_norm=0.0),
+        train_dataset=rows(12),
+        unlabelled_dataset=rows(12, labelled=False, seed=1),
+        regularizer=VAT("shl", 0.3),
+        alpha=2.0,
+    )
+    loader = trainer.get_train_dataloader()
+    trainer.train()
+
+    regularizer = VAT("shl", 0.3)
+    objective = Objective(regularizer, alpha=2.0)
+    optimizer = torch.optim.SGD(by_loop.parameters(), lr=1e-2)
+    for epoch in range(2):
+        regularizer.set_epoch(epoch)
+        loader.batch_sampler.set_epoch(epoch)
+        for batch in loader:
+            objective(by_loop, batch).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(weights(by_trainer), weights(by_loop), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("regularizer", [None, RPT("kl", 0.5), VAT("shl", 0.5)])
+def test_batch_8_is_1_times_8(tmp_path: Path, regularizer: Any) -> None:
+    """Trap 10 (a), trap 11: accumulation changes neither the loss that is logged nor the path; the last step is short."""
+    results = []
+    for size, accumulation in ((8, 1), (1, 8), (4, 2)):
+        model = tiny_bert(dropout=0.0)
+        logs = fit(
+            tmp_path,
+            model,
+            labelled=10,
+            unlabelled=11,
+            regularizer=regularizer,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=accumulation,
+            optim="sgd",
+        )
+        results.append((weights(model), [entry["loss"] for entry in logs], [entry["ce"] for entry in logs]))
+    for other in results[1:]:
+        torch.testing.assert_close(other[0], results[0][0], rtol=1e-4, atol=1e-5)
+        assert other[1] == pytest.approx(results[0][1], rel=1e-3)
+        assert other[2] == pytest.approx(results[0][2], rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_part_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    """Trap 10 (b): with the Trainer's filter on, NaN is logged as 0.0 and the run succeeds."""
+    model = tiny_bert()
+
+    class Poison(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3:
+                model.classifier.weight.data.fill_(float("nan"))
+
+    trainer = PDRTrainer(
+        model,
+        arguments(tmp_path, save_strategy="steps", save_steps=2),
+        train_dataset=rows(40),
+        regularizer=RPT("kl"),
+        callbacks=[Poison()],
+    )
+    with pytest.raises(NonFiniteLossError, match="the loss is not finite at step 4: cross-entropy is nan"):
+        trainer.train()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    model = tiny_bert()
+
+    class Poison(TrainerCallback):
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 1:
+                model.classifier.weight.data[0, 0] = float("inf")
+
+    trainer = PDRTrainer(
+        model, arguments(tmp_path, save_strategy="steps", save_steps=2), train_dataset=rows(40), callbacks=[Poison()]
+    )
+    with pytest.raises(NonFiniteLossError, match="a weight became NaN or infinite by step 2"):
+        trainer.train()
+    assert list(tmp_path.glob("checkpoint-*")) == []
+
+
+def test_an_infinite_regularizer_is_named(tmp_path: Path) -> None:
+    class Broken(RDrop):
+        def penalty(self, model: Any, inputs: Any, clean: Any, *, row_ids: Any = None) -> torch.Tensor:
+            return super().penalty(model, inputs, clean, row_ids=row_ids) / 0.0
+
+    with pytest.raises(NonFiniteLossError, match="step 1: R is (inf|nan)"):
+        fit(tmp_path, tiny_bert(), regularizer=Broken())
+
+
+def test_our_columns_reach_the_objective_and_text_does_not(tmp_path: Path) -> None:
+    """Trap 10 (d): `remove_unused_columns` would drop row ids; text left in a table would break the collator."""
+    table = Dataset.from_list([{**row, "text": "left over"} for row in rows(12)])
+    trainer = PDRTrainer(tiny_bert(), arguments(tmp_path), train_dataset=table, regularizer=RPT("kl"))
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert set(batch) == {"input_ids", "attention_mask", "labels", "row_id", "row_weight"}
+    trainer.train()
+
+
+def test_evaluation_runs_without_gradients_and_without_r(tmp_path: Path) -> None:
+    """Trap 18: `prediction_step` calls `compute_loss` under no_grad."""
+    model = tiny_bert()
+    trainer = PDRTrainer(
+        model, arguments(tmp_path), train_dataset=rows(8), eval_dataset=rows(8, seed=4), regularizer=VAT("kl")
+    )
+    passes = []
+    handle = model.bert.embeddings.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    metrics = trainer.evaluate()
+    handle.remove()
+    assert passes == [False]
+    assert metrics["eval_loss"] > 0
+
+
+def test_several_visible_gpus_without_a_launcher_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = arguments(tmp_path)
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
+    with pytest.raises(ConfigError, match="torchrun --nproc-per-node 2"):
+        PDRTrainer(tiny_bert(), args, train_dataset=rows(8))
+
+
+def test_activation_checkpointing_is_never_reentrant(tmp_path: Path) -> None:
+    """Trap 8: the reentrant kind breaks `autograd.grad`."""
+    fit(tmp_path, tiny_bert(), regularizer=VAT("kl"), activation_checkpointing=True, num_train_epochs=1)
+
+
+def test_each_step_has_the_exact_mix_and_the_log_has_the_parts(tmp_path: Path) -> None:
+    logs = fit(tmp_path, tiny_bert(), labelled=12, unlabelled=36, regularizer=RPT("kl"), alpha=2.0, zero_noise_every=2)
+    assert len(logs) == 12
+    for entry in logs:
+        assert entry["labelled_share"] == 0.25
+        assert entry["r_row_weight"] == 0.5
+        assert entry["loss"] == pytest.approx(entry["ce"] + 2.0 * entry["r"], rel=1e-3)
+        assert 0.0 <= entry["accuracy"] <= 1.0
+    assert ["r_zero_noise" in entry for entry in logs] == [True, False] * 6
+    json.dumps(logs)
+
+
+def test_measuring_r_at_zero_noise_does_not_change_the_run(tmp_path: Path) -> None:
+    final = []
+    for every in (0, 1):
+        model = tiny_bert(dropout=0.2)
+        fit(tmp_path, model, regularizer=RPT("kl"), zero_noise_every=every)
+        final.append(weights(model))
+    assert torch.equal(*final)
+
+
+def test_resume_in_the_middle_of_an_epoch_is_exact(tmp_path: Path) -> None:
+    """Trap 14: set_epoch has to reach the sampler again, and noise and dropout have to go on where they were."""
+
+    def trainer(model: Any) -> PDRTrainer:
+        return PDRTrainer(
+            model,
+            arguments(tmp_path, save_strategy="steps", save_steps=5, num_train_epochs=3),
+            train_dataset=rows(12),
+            unlabelled_dataset=rows(20, labelled=False, seed=1),
+            regularizer=VAT("kl", 0.3),
+            ratio=1.5,
+        )
+
+    whole, resumed = tiny_bert(dropout=0.2), tiny_bert(dropout=0.2)
+    trainer(whole).train()
+    trainer(resumed).train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_ratio_counts_over_the_labelled_pool(tmp_path: Path) -> None:
+    logs = fit(tmp_path, tiny_bert(), labelled=8, unlabelled=100, regularizer=RPT("kl"), ratio=3.0, num_train_epochs=1)
+    assert len(logs) == 4
+    assert {entry["labelled_share"] for entry in logs} == {0.25}
+
+
+def test_counts_ignore_padding_rows() -> None:
+    batch = {"labels": torch.tensor([1, -100, -100]), "row_weight": torch.tensor([1.0, 1.0, 0.0])}
+    assert Counts.of(batch, batch) == Counts(2, 4)
