@@ -25,21 +25,24 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": "independent",
         "radius": 0.1,
         "radius_unit": "token_norm",
+        "target_grad": "auto",
     },
     "paper": {
         "site": "sum",
         "dropout": "independent",
         "radius": 1e-3,
         "radius_unit": "absolute",
+        "target_grad": "auto",
     },
     "published-code": {
         "site": "output",
         "dropout": "independent",
         "radius": 1e-3,
         "radius_unit": "absolute",
+        "target_grad": "auto",
     },
 }
-_COMMON = {"target_grad": "auto"}
+_SMALL = "minilm-l6"
 REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr")
 
 
@@ -72,7 +75,7 @@ class TrainConfig:
         epochs: passes over the data.
         max_steps: optimizer steps; wins over `epochs` if given.
         save_steps: optimizer steps between checkpoints.
-        lr: peak learning rate.
+        lr: peak learning rate; None is 3e-4 for the small embedded encoder and 2e-5 for any other model.
         warmup_frac: share of the steps in which the rate rises, in [0, 1).
         weight_decay: of AdamW.
         batch_size: rows of one optimizer step, labelled and unlabelled together.
@@ -89,7 +92,7 @@ class TrainConfig:
     pair_column: str | None = None
     label_column: str | None = None
     limit: int | None = None
-    model: str = "minilm-l6"
+    model: str = _SMALL
     labelled_frac: float = 1.0
     reg: str = "vat"
     div: str = "shl"
@@ -106,10 +109,10 @@ class TrainConfig:
     epochs: float = 3.0
     max_steps: int | None = None
     save_steps: int = 200
-    lr: float = 1e-4
+    lr: float | None = None
     warmup_frac: float = 0.1
     weight_decay: float = 0.01
-    batch_size: int = 32
+    batch_size: int = 16
     accumulation: int = 1
     max_length: int = 128
     seed: int = 0
@@ -135,9 +138,10 @@ class TrainConfig:
 
     def resolved(self) -> TrainConfig:
         """The same configuration with nothing left to the preset and the output folder named."""
-        preset = {**_COMMON, **PRESETS[self.preset]}
+        preset = dict(PRESETS[self.preset])
         if self.reg == "rdrop":  # two dropout masks are what it compares, whatever a preset says of noise
             preset["dropout"] = "independent"
+        preset["lr"] = 3e-4 if self.model == _SMALL else 2e-5
         given = {name: value for name in preset if (value := getattr(self, name)) is not None}
         return dataclasses.replace(self, **{**preset, **given}, output=self.output or self._default_output())
 

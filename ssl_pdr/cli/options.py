@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.config import TrainConfig, option
+from ssl_pdr.config import PRESETS, TrainConfig, option
 
 PANELS = {
     "Data": "data eval eval_frac text_column pair_column label_column limit labelled_frac ratio",
@@ -27,7 +28,7 @@ def config_parameters() -> list[inspect.Parameter]:
     types = typing.get_type_hints(TrainConfig)
     parameters = []
     for field in dataclasses.fields(TrainConfig):
-        shown = "preset's" if field.name in _FROM_PRESET else field.default
+        shown = "preset's" if field.name in PRESETS["default"] else field.default
         info = typer.Option(
             option(field.name),
             help=meaning.get(field.name, ""),
@@ -46,14 +47,11 @@ def read_options(given: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as `TrainConfig` takes them."""
     values = {name: value for name, value in given.items() if value is not None}
     if "ratio" in values:
-        try:
+        with contextlib.suppress(ValueError):  # a word: TrainConfig says which one it takes
             values["ratio"] = float(values["ratio"])
-        except ValueError:
-            pass  # a word: TrainConfig says which one it takes
     return values
 
 
-_FROM_PRESET = frozenset({"radius", "radius_unit", "site", "dropout", "target_grad"})
 _METAVARS = {
     "data": "NAME|FILE",
     "eval": "NAME|FILE",

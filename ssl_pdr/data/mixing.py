@@ -48,14 +48,12 @@ def compose(n_labelled: int, n_unlabelled: int, batch_size: int) -> IntArray:
         >>> compose(9, 4, 4).tolist()  # a share of the last batch would be 3 labelled rows
         [[2, 2], [3, 1], [3, 1], [1, 0]]
     """
-    n_labelled, n_unlabelled = (
-        whole_number("n_labelled", n_labelled, 0),
-        whole_number("n_unlabelled", n_unlabelled, 0),
-    )
+    n_labelled = whole_number("n_labelled", n_labelled, 0)
+    n_rows = whole_number("n_labelled + n_unlabelled", n_labelled + whole_number("n_unlabelled", n_unlabelled, 0), 1)
     batch_size = whole_number("batch_size", batch_size, 1)
-    n_batches = whole_number("batches", -(-(n_labelled + n_unlabelled) // batch_size), 1)
+    n_batches = -(-n_rows // batch_size)
     sizes = np.full(n_batches, batch_size, dtype=np.int64)
-    sizes[-1] = last = n_labelled + n_unlabelled - batch_size * (n_batches - 1)
+    sizes[-1] = last = n_rows - batch_size * (n_batches - 1)
     labelled = _spread(n_labelled, n_batches)
     if labelled[-1] > last:
         labelled = np.append(_spread(n_labelled - last, n_batches - 1), last)

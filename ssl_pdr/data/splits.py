@@ -239,7 +239,7 @@ def _as_list(labels: Iterable[object]) -> list[Any]:
     """Plain Python values, whatever array, column or list they came in."""
     tolist = getattr(labels, "tolist", None)  # NumPy, pandas, torch: much faster than iteration
     try:
-        rows = [] if isinstance(labels, str | bytes) else tolist() if tolist else list(labels)
+        rows = None if isinstance(labels, str | bytes) else tolist() if tolist else list(labels)
     except TypeError:
         rows = None
     if not isinstance(rows, list):

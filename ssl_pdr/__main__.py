@@ -1,0 +1,5 @@
+"""`python -m ssl_pdr`."""
+
+from ssl_pdr.cli import main
+
+main()

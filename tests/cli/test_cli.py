@@ -1,0 +1,356 @@
+"""The command line as a person meets it: real runs on a small real model, and one line for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, BertTokenizerFast, pipeline
+
+from ssl_pdr.cli import main
+from tests.conftest import tiny_bert
+
+WORDS = "good fine great lovely bad poor dull awful film plot scene actor the a was is".split()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with a tokenizer of its own, as a user would bring it."""
+    folder = tmp_path_factory.mktemp("model")
+    vocab = folder / "vocab.txt"
+    vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]), encoding="utf-8")
+    BertTokenizerFast(vocab=str(vocab)).save_pretrained(folder)
+    tiny_bert(num_labels=2).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    lines = ["text,label"]
+    for i in range(80):
+        word = WORDS[i % 8]
+        lines.append(f"the {WORDS[8 + i % 4]} was {word} {WORDS[i % 7]} {i},{'pos' if i % 8 < 4 else 'neg'}")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def basic(model_folder: Path, reviews: Path, tmp_path: Path) -> list[object]:
+    return ["train", "--data", reviews, "--model", model_folder, "--output", tmp_path / "run", "--epochs", 1, "--max-length", 12]
+
+
+@pytest.mark.parametrize("reg", ["none", "rdrop", "rpt", "vat", "jr", "wjr"])
+def test_every_regularizer_trains_evaluates_and_leaves_a_model(run: Run, basic: list[object], tmp_path: Path, reg: str) -> None:
+    code, out, err = run(*basic, "--reg", reg, "--labelled-frac", 0.5, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    folder = tmp_path / "run"
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == result
+    assert result["budget"] == {
+        "labelled": 32,
+        "unlabelled": 32,
+        "fraction": 0.5,
+        "labelled_per_class": {"neg": 16, "pos": 16},
+    }
+    assert 0 <= result["scores"]["in_domain"]["accuracy"] <= 1
+    assert 0 <= result["scores"]["baseline_tfidf"]["in_domain"]["accuracy"] <= 1
+    assert {path.name for path in folder.iterdir()} == {
+        "config.toml",
+        "result.json",
+        "split.json",
+        "log.jsonl",
+        "checkpoints",
+        "model",
+    }
+    assert {path.suffix for path in (folder / "model").iterdir()} <= {".json", ".safetensors", ".md", ".txt"}
+    answer = pipeline("text-classification", model=str(folder / "model"))("the film was good")
+    assert answer[0]["label"] in ("pos", "neg")
+    config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    assert config["reg"] == reg
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert all({"step", "ce", "r", "accuracy"} <= set(entry) for entry in log)
+
+
+def test_result_says_where_it_comes_from(run: Run, basic: list[object]) -> None:
+    _, out, _ = run(*basic, "--json", "--max-steps", 2)
+    result = json.loads(out)
+    assert len(result["data"]["fingerprint"]) == len(result["split_hash"]) == 64
+    assert result["versions"]["torch"] == torch.__version__
+    assert result["seeds"] == {"seed": 0}
+    assert result["timing"]["steps"] == 2
+    assert {"processor", "cpus", "threads", "device", "system"} <= set(result["machine"])
+    assert {"ce", "r", "r_row_weight"} <= set(result["objective"])
+
+
+def test_same_seed_same_result(run: Run, basic: list[object]) -> None:
+    results = [json.loads(run(*basic, "--json", "--overwrite", "--labelled-frac", 0.5)[1]) for _ in range(2)]
+    for result in results:
+        del result["timing"]
+    assert results[0] == results[1]
+
+
+def test_a_person_sees_scores_beside_the_baseline(run: Run, basic: list[object], tmp_path: Path) -> None:
+    code, out, err = run(*basic)
+    assert code == 0
+    assert "tf-idf" in out
+    assert "in-domain" in out
+    assert "run/model" in out
+    assert "training" in err
+
+
+def test_dry_run_shows_configuration_and_first_batch_and_writes_nothing(run: Run, basic: list[object], tmp_path: Path) -> None:
+    code, out, err = run(*basic, "--dry-run", "--labelled-frac", 0.5, "--json")
+    assert code == 0, err
+    shown = json.loads(out)
+    assert shown["config"]["radius"] == 0.1
+    labels = [row["label"] for row in shown["first_batch"]]
+    assert labels[:8].count(None) == 0
+    assert labels[8:] == [None] * 8
+    assert not (tmp_path / "run").exists()
+    assert "first batch" in run(*basic, "--dry-run")[1]
+
+
+def test_recipe_set_and_options_in_that_order(run: Run, basic: list[object], tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("alpha = 2.0\nseed = 5\nepochs = 2\n", encoding="utf-8")
+    _, out, _ = run(*basic, "--recipe", recipe, "--set", "seed=6", "--alpha", 3, "--dry-run", "--json")
+    config = json.loads(out)["config"]
+    assert (config["alpha"], config["seed"], config["epochs"]) == (3.0, 6, 1.0)
+
+
+def test_resume_ends_where_an_unbroken_run_ends(run: Run, basic: list[object], tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    options = ["--labelled-frac", 0.5, "--save-steps", 2, "--epochs", 2, "--json"]
+    arguments = [a for a in basic if a != tmp_path / "run" and a != "--output"]
+    assert run(*arguments, *options, "--output", whole)[0] == 0
+    assert run(*arguments, *options, "--output", broken)[0] == 0
+    (broken / "result.json").unlink()
+    steps = sorted((broken / "checkpoints").iterdir(), key=lambda p: int(p.name.rpartition("-")[2]))
+    (steps[-1] / "trainer_state.json").unlink()  # the last one was cut short
+    code, out, err = run("train", "--resume", broken, "--json")
+    assert code == 0, err
+    assert json.loads(out)["timing"]["resumed_from_step"] == int(steps[-2].name.rpartition("-")[2])
+    a, b = (AutoModelForSequenceClassification.from_pretrained(folder / "model") for folder in (whole, broken))
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    logs = [[json.loads(line)["step"] for line in (f / "log.jsonl").read_text().splitlines()] for f in (whole, broken)]
+    assert logs[0] == logs[1]
+
+
+def test_resume_without_a_checkpoint_begins_anew(run: Run, basic: list[object], tmp_path: Path) -> None:
+    assert run(*basic, "--dry-run", "--json")[0] == 0
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = json.loads(run(*basic, "--dry-run", "--json")[1])["config"]
+    import tomli_w
+
+    (folder / "config.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
+    code, out, err = run("train", "--resume", folder, "--json")
+    assert code == 0, err
+    assert json.loads(out)["timing"]["resumed_from_step"] is None
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(basic: list[object], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ssl_pdr", *map(str, basic), "--epochs", "4000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SSL_PDR_DATA": ""}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        log = tmp_path / "run" / "log.jsonl"
+        for _ in range(600):
+            if log.is_file() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert f"ssl-pdr train --resume {tmp_path / 'run'}" in err.splitlines()[-1]
+    assert any((tmp_path / "run" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def one_line(err: str) -> str:
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if not line.endswith("…")]  # the stages that went before
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labelled-frac", "0"], "--labelled-frac must be above 0 and at most 1, got 0.0"),
+        (["--labelled-frac", "1.2"], "--labelled-frac must be above 0 and at most 1, got 1.2"),
+        (["--labelled-frac", "0.01"], "leaves"),
+        (["--reg", "vatt"], "unknown regularizer 'vatt'; did you mean 'vat'"),
+        (["--div", "shll"], "unknown divergence 'shll'; did you mean 'shl'"),
+        (["--div", "power:x"], "power"),
+        (["--site", "outputs"], "unknown site 'outputs'; did you mean 'output'"),
+        (["--data", "reviews_none.csv"], "there is no file"),
+        (["--data", "pydocs-topic"], "did you mean 'pydocs-topics'"),
+        (["--text-column", "txt"], "no column 'txt'"),
+        (["--label-column", "lable"], "did you mean 'label'"),
+        (["--batch-size", "0"], "--batch-size must be a whole number of at least 1, got 0"),
+        (["--radius", "-1"], "--radius must be a finite number of at least 0, got -1.0"),
+        (["--radius", "nan"], "--radius must be a finite number"),
+        (["--alpha", "nan"], "--alpha must be a finite number"),
+        (["--alpha", "-1"], "--alpha must be a finite number of at least 0, got -1.0"),
+        (["--alpha", "many"], "Invalid value for '--alpha'"),
+        (["--alpa", "1"], "No such option: --alpa"),
+        (["--set", "alpa=1"], "unknown key 'alpa'; did you mean 'alpha'"),
+        (["--recipe", "nowhere.toml"], "cannot read the recipe nowhere.toml"),
+        (["--output", "/proc/nowhere"], "/proc/nowhere"),
+        (["--resume", "nowhere"], "--resume takes everything from the run's config.toml"),
+        (["--reg", "rdrop", "--dropout", "shared"], "dropout must be 'independent'"),
+    ],
+)
+def test_bad_options_get_one_line(run: Run, basic: list[object], options: list[str], message: str) -> None:
+    code, out, err = run(*basic, *options)
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+
+
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is empty"),
+    "header-only": (b"text,label\n", "has no rows"),
+    "one-class": (b"text,label\na,x\nb,x\nc,x\n", "one class only"),
+    "null-text": (b"text,label\na b,x\n,y\nc,x\nd,y\n", "1 rows have no text (null or empty) in column 'text', the first is row 2"),
+    "null-label": (b"text,label\na b,x\nb,\nc,x\nd,y\n", "1 rows have no label"),
+    "ragged": (b"text,label\na,x\nb,y,z,1\n", "cannot read"),
+    "latin-1": ("text,label\ncaf\xe9,x\nb,y\n".encode("latin-1"), "cannot read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_get_one_line(run: Run, basic: list[object], tmp_path: Path, name: str) -> None:
+    content, message = BAD_FILES[name]
+    path = tmp_path / f"{name}.csv"
+    path.write_bytes(content)
+    code, out, err = run(*basic, "--data", path)
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+    assert name in err
+
+
+def test_a_label_outside_the_label_set(run: Run, basic: list[object], tmp_path: Path) -> None:
+    other = tmp_path / "eval.csv"
+    other.write_text("text,label\nthe film was good,pos\nthe plot was bad,mixed\n", encoding="utf-8")
+    code, _, err = run(*basic, "--eval", other)
+    assert code == 2
+    assert "row 2 has the label 'mixed', which is not in the label set: neg, pos" in one_line(err)
+
+
+def test_models_that_cannot_be_used(run: Run, basic: list[object], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for model in (tmp_path / "empty", "no-such-model"):
+        code, _, err = run(*basic, "--model", model)
+        assert code == 2
+        assert "cannot load a model" in one_line(err)
+
+
+def test_a_finished_run_is_kept(run: Run, basic: list[object], tmp_path: Path) -> None:
+    assert run(*basic, "--max-steps", 1)[0] == 0
+    result = tmp_path / "run" / "result.json"
+    before = result.read_bytes()
+    for options, message in (
+        ([], "holds a finished run; add --overwrite"),
+        (["--overwrite", "--data", "none.csv"], "there is no file none.csv"),
+        (["--overwrite", "--model", tmp_path], "cannot load a model"),
+    ):
+        code, _, err = run(*basic, *options)
+        assert code == 2
+        assert message in one_line(err)
+        assert result.read_bytes() == before
+    code, _, err = run("train", "--resume", tmp_path / "run")
+    assert code == 2
+    assert "is finished" in one_line(err)
+    assert run(*basic, "--max-steps", 2, "--overwrite")[0] == 0
+    assert json.loads(result.read_text(encoding="utf-8"))["timing"]["steps"] == 2
+
+
+def test_folders_that_are_no_runs_are_left_alone(run: Run, basic: list[object], tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    for options in ([], ["--overwrite"]):
+        code, _, err = run(*basic, "--output", mine, *options)
+        assert code == 2
+        assert "is no run" in one_line(err)
+    assert (mine / "thesis.tex").read_text() == "years of work"
+    code, _, err = run("train", "--resume", mine)
+    assert code == 2
+    assert "holds no run to resume" in one_line(err)
+
+
+def test_control_sequences_in_names_do_not_reach_the_terminal(run: Run, basic: list[object]) -> None:
+    code, _, err = run(*basic, "--data", "\x1b[31mred\x1b[0m\n[bold]x.csv")
+    assert code == 2
+    assert "\x1b" not in err
+    one_line(err)
+
+
+def test_list_names_everything(run: Run) -> None:
+    code, out, _ = run("list")
+    assert code == 0
+    for name in ("shl", "jsd", "vat", "rdrop", "classification", "pydocs-topics", "minilm-l6", "published-code"):
+        assert name in out
+    assert "kl" in json.loads(run("list", "--json")[1])["divergences"]
+
+
+def test_doctor_says_what_each_dtype_resolves(run: Run, model_folder: Path) -> None:
+    code, out, err = run("doctor", "--model", model_folder, "--preset", "paper", "--json")
+    assert code == 0, err
+    by_dtype = {row["dtype"]: row for row in json.loads(out)["resolution"]}
+    assert by_dtype["float32"]["share"] > 0.99
+    assert by_dtype["bfloat16"]["share"] < 0.5
+    assert by_dtype["bfloat16"]["smallest_radius"] > 1e-3
+    assert "bfloat16" in run("doctor", "--model", model_folder)[1]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list", "--help"], ["doctor", "--help"], ["--version"]])
+def test_help_is_complete_and_needs_no_torch(arguments: list[str]) -> None:
+    code = f"import sys; sys.argv = ['ssl-pdr', *{arguments!r}]\nfrom ssl_pdr.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 0, done.stderr
+    if arguments == ["train", "--help"]:
+        wanted = (
+            "data model labelled-frac reg div alpha radius site dropout preset ratio epochs max-steps save-steps lr "
+            "batch-size max-length seed output overwrite resume recipe set dry-run json verbose eval eval-frac"
+        )
+        assert [option for option in wanted.split() if f"--{option}" not in done.stdout] == []
+
+
+def test_typos_in_commands_are_one_line(run: Run) -> None:
+    code, _, err = run("trian")
+    assert code == 2
+    assert "Did you mean 'train'" in one_line(err)
+
+
+def test_hub_names_need_an_owner_or_a_network(run: Run, basic: list[Any]) -> None:
+    code, _, err = run(*basic, "--data", "owner/none")
+    assert code == 2
+    assert "from the Hub" in one_line(err)

@@ -1,0 +1,106 @@
+"""The shape of the package: imports go one way, and heavy libraries stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ssl_pdr
+
+PACKAGE = Path(ssl_pdr.__file__).parent
+# From the ground up: a module imports only from rooms above its own line.
+LAYERS = [
+    {"errors"},
+    {"registry", "files"},
+    {"config", "divergences", "sites", "perturbation", "data.splits", "data.docstrings", "data.encoder"},
+    {"regularizers", "data.pydocs", "data.mixing"},
+    {"objective", "data.sources", "run_folder"},
+    {"data.collate", "diagnostics", "tasks"},
+    {"trainer", "evaluation", "progress", "provenance"},
+    {"experiment"},
+    {"cli"},
+]
+ONLY_IN = {
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "datasets": {"data.sources", "cli"},
+    "transformers": {"trainer", "experiment", "progress", "tasks", "cli"},
+    "pandas": {"data.sources"},
+    "sklearn": {"tasks", "evaluation"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if name != "__init__":
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def room(module: str) -> str:
+    return next((name for layer in LAYERS for name in layer if module == name or module.startswith(f"{name}.")), "")
+
+
+def imports(tree: ast.Module) -> set[str]:
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module}
+    return names
+
+
+def test_imports_go_one_way() -> None:
+    rank = {name: i for i, layer in enumerate(LAYERS) for name in layer}
+    for module, tree in modules().items():
+        if module == "data":
+            continue
+        assert room(module), f"{module} has no place in LAYERS"
+        for name in imports(tree):
+            target = room(name.removeprefix("ssl_pdr.")) if name.startswith("ssl_pdr.") else ""
+            if target and target != room(module):
+                same_maths = rank[target] == rank[room(module)] == 2 and (room(module), target) == ("perturbation", "sites")
+                assert rank[target] < rank[room(module)] or same_maths, f"{module} imports {name}"
+
+
+def test_heavy_libraries_stay_in_their_rooms() -> None:
+    for module, tree in modules().items():
+        for name in imports(tree):
+            allowed = ONLY_IN.get(name.partition(".")[0])
+            assert allowed is None or room(module) in allowed, f"{module} imports {name}"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in ssl_pdr.__all__:
+        assert getattr(ssl_pdr, name) is not None
+    assert set(ssl_pdr.__all__) <= set(dir(ssl_pdr))
+    assert sorted(ssl_pdr._HOME_OF) == sorted(ssl_pdr.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ssl_pdr.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("code", ["import ssl_pdr", "import ssl_pdr.cli", "from ssl_pdr import TrainConfig"])
+def test_torch_is_not_imported_until_it_is_needed(code: str) -> None:
+    check = f"import sys; {code}; heavy = {{'torch', 'transformers', 'datasets', 'numpy', 'pandas'}} & set(sys.modules); print(heavy); sys.exit(bool(heavy))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_module_is_a_maze() -> None:
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {name: size for name, size in sizes.items() if size > 450} == {}
