@@ -172,7 +172,7 @@ def _fill_outside(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _log_ratio(z_p: Tensor, z_q: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
-    """d = log q − log p by way of δ = z_q − z_p, which is nearly free of rounding: d = δ − log1p(Σ p·expm1 δ).
+    """D = log q − log p by way of δ = z_q − z_p, which is nearly free of rounding: d = δ − log1p(Σ p·expm1 δ).
 
     δ is taken relative to the likeliest clean class, which changes nothing in d and makes Σ p·expm1 δ small, and
     exact also where p is saturated. Where that sum is large a good part of the mass has moved: then d is of order 1,
@@ -192,7 +192,7 @@ def _log_ratio(z_p: Tensor, z_q: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor
 
 
 def _gap(log_a: Tensor, log_b: Tensor, d: Tensor) -> Tensor:
-    """b − a for d = log b − log a, to full relative accuracy: the larger of the two times an expm1 of −|d|.
+    """B − a for d = log b − log a, to full relative accuracy: the larger of the two times an expm1 of −|d|.
 
     Written with two branches and not with abs(), whose derivative at d = 0 would be 0 instead of a.
     """
@@ -202,12 +202,12 @@ def _gap(log_a: Tensor, log_b: Tensor, d: Tensor) -> Tensor:
 
 
 def _times(weight: Tensor, d: Tensor) -> Tensor:
-    """weight · d with 0 · ±inf = 0."""
+    """Weight · d with 0 · ±inf = 0."""
     return weight * d.masked_fill((weight == 0) & d.isinf(), 0.0)
 
 
 def _power_terms(log_p: Tensor, log_q: Tensor, d: Tensor, a: float) -> Tensor:
-    """p · (e^d − 1 − (e^{ad} − 1)/a) / (1 − a), the terms of `power:a` for a ≤ 1/2; (e^{ad} − 1)/a is d at a = 0.
+    """P · (e^d − 1 − (e^{ad} − 1)/a) / (1 − a), the terms of `power:a` for a ≤ 1/2; (e^{ad} − 1)/a is d at a = 0.
 
     A small d cancels twice, so it goes by the series Σ_{k≥2} (1 + a + … + a^{k−2}) d^k / k!, whose remainder after
     k = 12 is below float64 rounding for |d| and |ad| up to 1/4.
@@ -391,9 +391,7 @@ def unregister_divergence(name: str) -> None:
 # --- The divergences: log_p, log_q and d of shape (..., C), to shape (...) --------------------------------------------
 
 
-@register_divergence(
-    "kl", symmetric=False, curvature=1.0, generator=lambda t: t - 1 - _xp(t).log(t), form="log_ratio"
-)
+@register_divergence("kl", symmetric=False, curvature=1.0, generator=lambda t: t - 1 - _xp(t).log(t), form="log_ratio")
 def kl(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """KL(p ‖ q) = Σ p (log p − log q), in [0, ∞): the clean posterior is the target (Eq. 4).
 
@@ -453,9 +451,7 @@ def jeffreys(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     return _times(_gap(log_p, log_q, d), d).sum(-1)
 
 
-@register_divergence(
-    "chi2", symmetric=False, curvature=2.0, generator=lambda t: (t - 1) ** 2, form="log_ratio"
-)
+@register_divergence("chi2", symmetric=False, curvature=2.0, generator=lambda t: (t - 1) ** 2, form="log_ratio")
 def chi2(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Pearson's χ² = Σ (q − p)²/p, in [0, ∞), inf where p_i = 0 < q_i.
 
@@ -465,9 +461,7 @@ def chi2(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     return _gap(log_p / 2, log_q - log_p / 2, d).square().sum(-1)
 
 
-@register_divergence(
-    "neyman", symmetric=False, curvature=2.0, generator=lambda t: (t - 1) ** 2 / t, form="log_ratio"
-)
+@register_divergence("neyman", symmetric=False, curvature=2.0, generator=lambda t: (t - 1) ** 2 / t, form="log_ratio")
 def neyman(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Neyman's χ² = Σ (q − p)²/q, in [0, ∞), inf where q_i = 0 < p_i; `chi2` with the roles exchanged."""
     return chi2(log_q, log_p, -d)

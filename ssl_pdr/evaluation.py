@@ -25,7 +25,7 @@ def predict_logits(trainer: Any, features: Any) -> NDArray[np.floating[Any]]:
     order = np.argsort(-lengths, kind="stable")  # longest first: memory runs out at once or not at all
     output = trainer.predict(features.select(order)).predictions
     logits = output[0] if isinstance(output, tuple) else output
-    restored = np.empty_like(logits)
+    restored: NDArray[np.floating[Any]] = np.empty_like(logits)
     restored[order] = logits
     return restored
 

@@ -79,7 +79,7 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
     if config.reg == "none":
         return None
     cls = get_regularizer(config.reg)
-    options = {
+    options: dict[str, Any] = {
         "divergence": config.div,
         "radius": config.radius,
         "radius_unit": config.radius_unit,
@@ -192,8 +192,8 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
 
 def first_batch(config: TrainConfig, materials: Materials) -> list[dict[str, Any]]:
     """The rows of the first mixed batch, as `--dry-run` shows them."""
-    pool = materials.unlabelled if materials.unlabelled is not None else []
-    rows = [*materials.labelled["input_ids"], *(pool["input_ids"] if len(pool) else [])]
+    pool = [] if materials.unlabelled is None else list(materials.unlabelled["input_ids"])
+    rows = [*materials.labelled["input_ids"], *pool]
     sampler = MixedBatchSampler(
         len(materials.labelled),
         len(pool),
@@ -219,7 +219,7 @@ def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listen
     listener.stage("loading the model")
     set_seed(config.seed)  # the head's weights are drawn
     model = materials.task.load_model(config.model)
-    if model.config.pad_token_id is None:
+    if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = materials.tokenizer.pad_token_id
     if regularizer is not None and regularizer.uses_site:
         find_site(model, regularizer.site)
@@ -315,7 +315,7 @@ def _trainer(
 
 def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], trainer: PDRTrainer) -> dict[str, Any]:
     corpus, split = materials.corpus, materials.split
-    last = next((entry for entry in reversed(trainer.state.log_history) if "ce" in entry), {})
+    last: dict[str, Any] = next((entry for entry in reversed(trainer.state.log_history) if "ce" in entry), {})
     return {
         "scores": scores,
         "budget": {

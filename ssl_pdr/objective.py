@@ -111,12 +111,13 @@ class Objective:
 
 def _cross_entropy(logits: Tensor, labels: Tensor, counts: Counts) -> Tensor:
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
-    total = F.cross_entropy(logits, labels.to(logits.device), ignore_index=UNLABELLED, reduction="sum")
+    total: Tensor = F.cross_entropy(logits, labels.to(logits.device), ignore_index=UNLABELLED, reduction="sum")
     return total / max(counts.labelled, 1)
 
 
 def _correct(logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
-    return (logits.detach().argmax(dim=-1) == batch["labels"].to(logits.device)).sum()
+    hits: Tensor = logits.detach().argmax(dim=-1) == batch["labels"].to(logits.device)
+    return hits.sum()
 
 
 def _weights(batch: Mapping[str, Any]) -> Tensor:

@@ -65,7 +65,8 @@ def keyed_normal(key: NoiseKey, rows: Tensor, positions: Tensor, width: int) -> 
     second = ((bits & 0xFFFFFF) * 2.0**-24).float()
     length, angle = torch.sqrt(-2.0 * torch.log(first)), 2.0 * math.pi * second
     normal = torch.stack((length * torch.cos(angle), length * torch.sin(angle)), dim=-1)
-    return normal.flatten(-2)[..., :width]
+    columns: Tensor = normal.flatten(-2)[..., :width]
+    return columns
 
 
 def unit_directions(vectors: Tensor, mask: Tensor, fallback: Tensor | None = None) -> Tensor:
@@ -86,10 +87,11 @@ def unit_directions(vectors: Tensor, mask: Tensor, fallback: Tensor | None = Non
     scaled = torch.where(
         usable, vectors / torch.where(usable, largest, torch.ones_like(largest)), torch.zeros_like(vectors)
     )
-    unit = scaled / scaled.norm(dim=-1, keepdim=True).clamp_min(1.0)
+    unit: Tensor = scaled / scaled.norm(dim=-1, keepdim=True).clamp_min(1.0)
     if fallback is not None:
         unit = torch.where(usable, unit, fallback)
-    return unit * mask.unsqueeze(-1)
+    masked: Tensor = unit * mask.unsqueeze(-1)
+    return masked
 
 
 def noise_radius(radius: float, unit: str, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -109,7 +111,7 @@ def noise_radius(radius: float, unit: str, embeddings: Tensor, mask: Tensor) -> 
 
 def mean_token_norm(embeddings: Tensor, mask: Tensor) -> Tensor:
     """Mean L2 norm of each row's tokens, (B,)."""
-    norms = embeddings.detach().norm(dim=-1) * mask
+    norms: Tensor = embeddings.detach().norm(dim=-1) * mask
     return norms.sum(dim=1) / mask.sum(dim=1).clamp_min(1)
 
 

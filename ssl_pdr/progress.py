@@ -31,14 +31,17 @@ class RunCallback(TrainerCallback):
         self.interrupted = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell where training begins: not at 0 after a resume."""
         self.listener.step(state.global_step, state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move on; stop here if asked to."""
         self.listener.step(state.global_step, state.max_steps)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """One line of `log.jsonl`."""
         if logs is None or "ce" not in logs:
             return
         entry = {"step": state.global_step, "epoch": round(state.epoch, 4), **logs}

@@ -45,8 +45,8 @@ def unwrap(model: nn.Module) -> nn.Module:
             )
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
-        elif hasattr(model, "_orig_mod"):  # torch.compile
-            model = model._orig_mod
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # torch.compile
+            model = inner
         else:
             return model
 
@@ -134,10 +134,7 @@ def hooked(model: nn.Module, site: Site, transform: Transform) -> Iterator[None]
         return transform(output)
 
     module = unwrap(model).get_submodule(site.module)
-    if site.at == "input":
-        handle = module.register_forward_pre_hook(before)
-    else:
-        handle = module.register_forward_hook(after)
+    handle = module.register_forward_pre_hook(before) if site.at == "input" else module.register_forward_hook(after)
     try:
         yield
     finally:
@@ -219,4 +216,5 @@ def _first(children: dict[str, nn.Module], accept: Callable[[nn.Module], bool]) 
 def _alternating(x: Tensor) -> Tensor:
     size = x.shape[-1]
     signs = 1.0 - 2.0 * (torch.arange(size, device=x.device) % 2)
-    return (signs / size**0.5).to(x.dtype)
+    pattern: Tensor = (signs / size**0.5).to(x.dtype)
+    return pattern

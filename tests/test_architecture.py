@@ -74,7 +74,10 @@ def test_imports_go_one_way() -> None:
         for name in imports(tree):
             target = room(name.removeprefix("ssl_pdr.")) if name.startswith("ssl_pdr.") else ""
             if target and target != room(module):
-                same_maths = rank[target] == rank[room(module)] == 2 and (room(module), target) == ("perturbation", "sites")
+                same_maths = rank[target] == rank[room(module)] == 2 and (room(module), target) == (
+                    "perturbation",
+                    "sites",
+                )
                 assert rank[target] < rank[room(module)] or same_maths, f"{module} imports {name}"
 
 

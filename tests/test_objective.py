@@ -59,7 +59,9 @@ def test_a_row_of_weight_zero_counts_for_nothing() -> None:
 @pytest.mark.parametrize("objective", [Objective(None), Objective(RPT("kl", 0.5), alpha=0.0)])
 def test_alpha_zero_is_plain_fine_tuning_and_leaves_unlabelled_rows_out(objective: Objective) -> None:
     model, sizes = tiny_bert(dropout=0.0), []
-    handle = model.register_forward_pre_hook(lambda _, __, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True)
+    handle = model.register_forward_pre_hook(
+        lambda _, __, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
     parts = objective(model, batch())
     handle.remove()
     assert sizes == [2]

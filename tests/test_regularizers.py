@@ -167,7 +167,10 @@ def regularizers() -> dict[str, Regularizer]:
     made["vat-shl"] = VAT("shl", 0.5, dropout="off")
     made["vat-jsd"] = VAT("jsd", 0.5, dropout="off")
     made["jr"], made["jr-2"] = JacobianRegularizer(dropout="off"), JacobianRegularizer(2, dropout="off")
-    made["wjr"], made["wjr-2"] = WeightedJacobianRegularizer(dropout="off"), WeightedJacobianRegularizer(2, dropout="off")
+    made["wjr"], made["wjr-2"] = (
+        WeightedJacobianRegularizer(dropout="off"),
+        WeightedJacobianRegularizer(2, dropout="off"),
+    )
     return made
 
 

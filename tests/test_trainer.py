@@ -53,9 +53,13 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def fit(folder: Path, model: Any, *, labelled: int = 12, unlabelled: int = 12, **options: Any) -> list[dict[str, float]]:
+def fit(
+    folder: Path, model: Any, *, labelled: int = 12, unlabelled: int = 12, **options: Any
+) -> list[dict[str, float]]:
     losses = Losses()
-    trainer_options = {name: options.pop(name) for name in ("regularizer", "alpha", "ratio", "zero_noise_every") if name in options}
+    trainer_options = {
+        name: options.pop(name) for name in ("regularizer", "alpha", "ratio", "zero_noise_every") if name in options
+    }
     trainer = PDRTrainer(
         model,
         arguments(folder, **options),

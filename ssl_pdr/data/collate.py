@@ -64,6 +64,7 @@ class MixedCollator:
         self.collate = collate
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """The rows as one batch."""
         ours: dict[str, Tensor] = {
             "row_id": torch.tensor([row["row_id"] for row in rows]),
             "row_weight": torch.tensor([row["row_weight"] for row in rows]),

@@ -100,7 +100,7 @@ class MixedBatchSampler(Sampler[list[int]]):
         n_labelled: int,
         n_unlabelled: int,
         batch_size: int,
-        ratio: float | Literal["proportional"] = "proportional",
+        ratio: str | float = "proportional",
         lengths: Sequence[int] | ArrayLike | None = None,
         seed: int = 0,
         bucket_batches: int = 50,

@@ -205,7 +205,10 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 def _read_delimited(path: Path, **how: Any) -> pd.DataFrame:
     # Every cell stays the text that it is: "NA", "null" and "007" are words here.
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **how)
+    frame: pd.DataFrame = pd.read_csv(
+        path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **how
+    )
+    return frame
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

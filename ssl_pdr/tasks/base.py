@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
 from ssl_pdr.errors import ModelError
@@ -22,8 +21,8 @@ class Task(Protocol):
 
     name: str
 
-    def load_model(self, model: str) -> nn.Module:
-        """The pretrained model with a head for this task, in float32."""
+    def load_model(self, model: str) -> Any:
+        """The pretrained model (a `PreTrainedModel`) with a head for this task, in float32."""
 
     def features(self, table: Any, tokenizer: Any, max_length: int) -> Any:
         """The table's rows as model inputs, with `labels` where the table has a `label`."""
@@ -63,13 +62,12 @@ def load_pretrained(auto_class: Any, model: str, **kwargs: Any) -> Any:
         ) from None
 
 
-def load_weights(auto_class: Any, model: str, **kwargs: Any) -> nn.Module:
+def load_weights(auto_class: Any, model: str, **kwargs: Any) -> Any:
     """A model in float32: `dtype="auto"`, transformers' default, would load a bfloat16 checkpoint in that dtype.
 
     In bfloat16 most of a small perturbation is lost.
     """
-    loaded: nn.Module = load_pretrained(auto_class, model, dtype=torch.float32, use_safetensors=True, **kwargs)
-    return loaded
+    return load_pretrained(auto_class, model, dtype=torch.float32, use_safetensors=True, **kwargs)
 
 
 def load_tokenizer(model: str) -> Any:

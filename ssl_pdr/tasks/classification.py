@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
-from torch import nn
 
 from ssl_pdr.tasks.base import TASKS, Scores, load_weights
 
@@ -25,11 +24,11 @@ class SequenceClassification:
     def __init__(self, label_names: Sequence[str]) -> None:
         self.label_names = list(label_names)
 
-    def load_model(self, model: str) -> nn.Module:
+    def load_model(self, model: str) -> Any:
         """`AutoModelForSequenceClassification` with a head for the classes, in float32."""
         from transformers import AutoModelForSequenceClassification
 
-        loaded = load_weights(
+        return load_weights(
             AutoModelForSequenceClassification,
             model,
             num_labels=len(self.label_names),
@@ -37,7 +36,6 @@ class SequenceClassification:
             label2id={name: i for i, name in enumerate(self.label_names)},
             ignore_mismatched_sizes=True,
         )
-        return loaded
 
     def features(self, table: Any, tokenizer: Any, max_length: int) -> Any:
         """Tokenized rows; a pair's longer text is cut first. `labels` where the table has a `label`."""

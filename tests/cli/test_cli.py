@@ -20,7 +20,24 @@ from transformers import AutoModelForSequenceClassification, BertTokenizerFast, 
 from ssl_pdr.cli import main
 from tests.conftest import tiny_bert
 
-WORDS = "good fine great lovely bad poor dull awful film plot scene actor the a was is".split()
+WORDS = [
+    "good",
+    "fine",
+    "great",
+    "lovely",
+    "bad",
+    "poor",
+    "dull",
+    "awful",
+    "film",
+    "plot",
+    "scene",
+    "actor",
+    "the",
+    "a",
+    "was",
+    "is",
+]
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +78,25 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def basic(model_folder: Path, reviews: Path, tmp_path: Path) -> list[object]:
-    return ["train", "--data", reviews, "--model", model_folder, "--output", tmp_path / "run", "--epochs", 1, "--max-length", 12]
+    return [
+        "train",
+        "--data",
+        reviews,
+        "--model",
+        model_folder,
+        "--output",
+        tmp_path / "run",
+        "--epochs",
+        1,
+        "--max-length",
+        12,
+    ]
 
 
 @pytest.mark.parametrize("reg", ["none", "rdrop", "rpt", "vat", "jr", "wjr"])
-def test_every_regularizer_trains_evaluates_and_leaves_a_model(run: Run, basic: list[object], tmp_path: Path, reg: str) -> None:
+def test_every_regularizer_trains_evaluates_and_leaves_a_model(
+    run: Run, basic: list[object], tmp_path: Path, reg: str
+) -> None:
     code, out, err = run(*basic, "--reg", reg, "--labelled-frac", 0.5, "--json")
     assert code == 0, err
     result = json.loads(out)
@@ -123,7 +154,9 @@ def test_a_person_sees_scores_beside_the_baseline(run: Run, basic: list[object],
     assert "training" in err
 
 
-def test_dry_run_shows_configuration_and_first_batch_and_writes_nothing(run: Run, basic: list[object], tmp_path: Path) -> None:
+def test_dry_run_shows_configuration_and_first_batch_and_writes_nothing(
+    run: Run, basic: list[object], tmp_path: Path
+) -> None:
     code, out, err = run(*basic, "--dry-run", "--labelled-frac", 0.5, "--json")
     assert code == 0, err
     shown = json.loads(out)
@@ -238,7 +271,10 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty"),
     "header-only": (b"text,label\n", "has no rows"),
     "one-class": (b"text,label\na,x\nb,x\nc,x\n", "one class only"),
-    "null-text": (b"text,label\na b,x\n,y\nc,x\nd,y\n", "1 rows have no text (null or empty) in column 'text', the first is row 2"),
+    "null-text": (
+        b"text,label\na b,x\n,y\nc,x\nd,y\n",
+        "1 rows have no text (null or empty) in column 'text', the first is row 2",
+    ),
     "null-label": (b"text,label\na b,x\nb,\nc,x\nd,y\n", "1 rows have no label"),
     "ragged": (b"text,label\na,x\nb,y,z,1\n", "cannot read"),
     "latin-1": ("text,label\ncaf\xe9,x\nb,y\n".encode("latin-1"), "cannot read"),
@@ -331,10 +367,14 @@ def test_doctor_says_what_each_dtype_resolves(run: Run, model_folder: Path) -> N
     assert "bfloat16" in run("doctor", "--model", model_folder)[1]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list", "--help"], ["doctor", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["list", "--help"], ["doctor", "--help"], ["--version"]]
+)
 def test_help_is_complete_and_needs_no_torch(arguments: list[str]) -> None:
     code = f"import sys; sys.argv = ['ssl-pdr', *{arguments!r}]\nfrom ssl_pdr.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"}
+    )
     assert done.returncode == 0, done.stderr
     if arguments == ["train", "--help"]:
         wanted = (
