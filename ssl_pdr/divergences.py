@@ -334,7 +334,7 @@ def _series(d: Tensor, a: float) -> Tensor:
 
 
 def _log_ratio(z_p: Tensor, z_q: Tensor, log_p: Tensor) -> Tensor:
-    """d = log q − log p from logits: δ − log1p(Σ p·expm1 δ), δ = z_q − z_p, exact for small δ.
+    """The log ratio d = log q − log p from logits: δ − log1p(Σ p·expm1 δ), δ = z_q − z_p, exact for small δ.
 
     δ is centred first, which changes nothing but the size of what is rounded: with Σ p·δ = 0 the sum is ≥ 0.
     """

@@ -38,7 +38,7 @@ def modules() -> dict[str, ast.Module]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        if name != "__init__":
+        if name not in ("__init__", "__main__"):
             found[name] = ast.parse(path.read_text(encoding="utf-8"))
     return found
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import inspect
 import re
 import warnings
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ class Docstring:
     Attributes:
         module: dotted name of the module, `"scipy.stats._qmc"`.
         name: name inside the module, `"Sobol.random"`.
-        text: the docstring without its indentation; empty if there is none.
+        text: the docstring as written (`inspect.cleandoc` takes its indentation away); empty if there is none.
     """
 
     module: str
@@ -104,7 +103,7 @@ def read_docstrings(module: str, path: Path) -> list[Docstring]:
             tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:  # ValueError: null bytes, as some versions of Python report them
         raise DataError(f"{path} is not readable as Python: {error}") from error
-    return [Docstring(module, name, inspect.cleandoc(text)) for name, text in _documented(tree.body, ())]
+    return [Docstring(module, name, text) for name, text in _documented(tree.body, ())]
 
 
 def _documented(body: list[ast.stmt], outer: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -144,12 +143,12 @@ _SECTION = re.compile(
 
 
 def first_paragraph(text: str) -> str:
-    """First paragraph of prose of a docstring on one line, without markup; empty if there is none.
+    r"""First paragraph of prose of a docstring on one line, without markup; empty if there is none.
 
     Signatures, titles and directives in front of it are skipped. Formulas and addresses become `MASK`.
 
     Example:
-        >>> first_paragraph("f(x) -> y\\n\\nReturn :func:`~m.g` of ``x``,\\ntwice.\\n\\nArgs:\\n    x: a number.")
+        >>> first_paragraph("f(x) -> y\n\nReturn :func:`~m.g` of ``x``,\ntwice.\n\nArgs:\n    x: a number.")
         'Return g of x, twice.'
     """
     for paragraph in re.split(r"\n\s*\n", text.strip()):

@@ -79,7 +79,7 @@ AREAS = (
     Area(
         "input and output",
         r"i/?o|\w*inputs?|\w*outputs?",
-        _modules(pandas="io.[cehopsx]* io.json io.parsers"),
+        _modules(pandas="io.[cehopsx]* io.json"),
         _modules(
             scipy="io",
             numpy="lib._npyio_impl",

@@ -215,7 +215,7 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": lambda path: _read_delimited(path, sep=",", on_bad_lines="error"),
     # GLUE's tsv files have quotes that open and never close: a tab is all that separates.
     ".tsv": lambda path: _read_delimited(path, sep="\t", quoting=3, on_bad_lines="error"),
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
+    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
     ".parquet": pd.read_parquet,
 }
 

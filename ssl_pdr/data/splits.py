@@ -12,19 +12,18 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_pdr.errors import ConfigError, DataError, OutputError, unknown_name
+from ssl_pdr.errors import ConfigError, DataError, unknown_name
+from ssl_pdr.files import atomic_write
 
 Label: TypeAlias = int | str | float
 IntArray: TypeAlias = NDArray[np.int64]
@@ -83,20 +82,7 @@ class LabelSplit:
         """Write the manifest as JSON; a reader sees the old file or the new one, never a half of it."""
         manifest = self._manifest()
         text = json.dumps({**manifest, "hash": _digest(manifest)}) + "\n"
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"cannot write the split to {path}: {error.strerror}; choose another path") from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        atomic_write(path, text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LabelSplit:

@@ -278,9 +278,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left on device; choose another path"):
+    with pytest.raises(OutputError, match="No space left on device; choose another place"):
         split_labels([0, 1, 1], 1.0).save(path)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(OutputError, match="cannot write the split"):
+    with pytest.raises(OutputError, match="cannot write"):
         split_labels([0, 1], 1.0).save(path / "below a file.json")
