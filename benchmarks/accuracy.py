@@ -22,13 +22,16 @@ from ssl_pdr.cli.live import LiveView, quiet
 from ssl_pdr.run_folder import RunFolder
 
 LABELS = {"none": "plain fine-tuning", "rdrop": "R-Drop, SHL", "rpt": "RPT, SHL", "vat": "VAT, SHL"}
+EPOCHS_ONLY = "plain, as many labelled passes"
 
 
 def pydocs_cells() -> Iterator[dict[str, Any]]:
-    """The main job with its controls; as many optimizer steps for each."""
+    """The main job with its controls: as many passes over the labelled rows, or as many optimizer steps."""
     for seed in (0, 1):
+        main_job = {"data": "pydocs-topics", "labelled_frac": 0.5, "seed": seed}
+        yield {**main_job, "reg": "none"}
         for method in ("none", "rdrop", "vat"):
-            yield {"data": "pydocs-topics", "reg": method, "labelled_frac": 0.5, "seed": seed, "max_steps": 243}
+            yield {**main_job, "reg": method, "max_steps": 243}
 
 
 def sst2_cells() -> Iterator[dict[str, Any]]:
@@ -71,6 +74,11 @@ def cell(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "config": {key: value for key, value in result["config"].items() if key not in private}}
 
 
+def label(c: dict[str, Any]) -> str:
+    """What a cell is called."""
+    return LABELS[c["config"]["reg"]] if "max_steps" in c["config"] else EPOCHS_ONLY
+
+
 def draw(cells: list[dict[str, Any]], path: Path) -> None:
     """Mean and range over seeds, in-domain and shifted, one row per method."""
     import matplotlib as mpl
@@ -79,10 +87,10 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "ssl-pdr"
     import matplotlib.pyplot as plt
 
-    methods = list(dict.fromkeys(c["config"]["reg"] for c in cells))
+    methods = list(dict.fromkeys(map(label, cells)))
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.6), sharey=True)
     for axis, part in zip(axes, ("in_domain", "shifted"), strict=True):
-        rows = {LABELS[m]: [c["scores"][part]["accuracy"] for c in cells if c["config"]["reg"] == m] for m in methods}
+        rows = {m: [c["scores"][part]["accuracy"] for c in cells if label(c) == m] for m in methods}
         rows["tf-idf + logistic regression"] = [c["scores"]["baseline_tfidf"][part]["accuracy"] for c in cells]
         for y, (name, values) in enumerate(rows.items()):
             mean = statistics.mean(values)
@@ -104,7 +112,8 @@ def main() -> None:
     quiet(verbose=False)
     cells: list[dict[str, Any]] = []
     for wanted in SETS[options.set]():
-        name = f"{options.set}_{wanted['reg']}_{wanted['labelled_frac']:g}_seed{wanted.get('seed', 0)}"
+        length = "" if "max_steps" in wanted else "_by_epochs"
+        name = f"{options.set}_{wanted['reg']}_{wanted['labelled_frac']:g}_seed{wanted.get('seed', 0)}{length}"
         cells.append(cell(run(options.runs / name, wanted)))
         path = write(options.set, {"cells": cells})
     if options.set == "pydocs":
@@ -115,9 +124,7 @@ def main() -> None:
         scores = [f"{c['scores'][part]['accuracy']:.1%}" for part in parts]
         baseline = [f"{c['scores']['baseline_tfidf'][part]['accuracy']:.1%}" for part in parts]
         budget = f"{c['config']['labelled_frac']:.0%}"
-        rows.append(
-            [budget, LABELS[c["config"]["reg"]], str(c["seeds"]["seed"]), " / ".join(scores), " / ".join(baseline)]
-        )
+        rows.append([budget, label(c), str(c["seeds"]["seed"]), " / ".join(scores), " / ".join(baseline)])
     show(f"accuracy on {options.set}", ["labels", "method", "seed", "in-domain / shifted", "tf-idf"], rows)
     print(path)
 
