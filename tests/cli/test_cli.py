@@ -208,7 +208,7 @@ def test_resume_without_a_checkpoint_begins_anew(run: Run, basic: list[object], 
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(basic: list[object], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ssl_pdr", *map(str, basic), "--epochs", "4000"]
+    command = [sys.executable, "-m", "ssl_pdr", *map(str, basic), "--epochs", "1000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SSL_PDR_DATA": ""}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         log = tmp_path / "run" / "log.jsonl"
