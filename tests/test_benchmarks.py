@@ -12,7 +12,20 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_step_cost_runs_and_writes_its_circumstances(tmp_path: Path) -> None:
-    command = ["-m", "benchmarks.step_cost", "--tiny", "--batch", "2", "--tokens", "8", "--steps", "3", "--rounds", "1", "--output"]
+    command = [
+        "-m",
+        "benchmarks.step_cost",
+        "--tiny",
+        "--batch",
+        "2",
+        "--tokens",
+        "8",
+        "--steps",
+        "3",
+        "--rounds",
+        "1",
+        "--output",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *command, str(tmp_path)],

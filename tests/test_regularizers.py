@@ -334,6 +334,30 @@ def _count(model: Any, batch: dict[str, Tensor], regularizer: Regularizer | None
     return counts["forward"], counts["backward"]
 
 
+def test_regularizers_can_be_exchanged_in_one_call() -> None:
+    options: dict[str, Any] = {
+        "site": "word",
+        "dropout": "independent",
+        "target_grad": "both",
+        "radius_unit": "absolute",
+    }
+    for kind in (RPT, VAT, RDrop, JacobianRegularizer):
+        assert kind(**options)(tiny_bert(), tiny_batch()).shape == (4,)
+
+
+def test_the_published_code_perturbs_the_clean_embeddings_and_pads() -> None:
+    """Reused embeddings share the embedding's own mask; detached ones cut the gradient to it (classification RPT)."""
+    for mode, flows in (("fresh", True), ("reused", True), ("reused_detached", False)):
+        model, batch = tiny_bert(dropout=0.2), tiny_batch()
+        regularizer = RPT("kl", 0.1)
+        regularizer.embeddings, regularizer.pads = mode, True  # type: ignore[assignment]
+        clean = regularizer.clean_pass(model, batch)
+        assert (regularizer.noise(model, batch, clean).norm(dim=-1) > 0).all()
+        regularizer.penalty(model, batch, clean).sum().backward()
+        gradient = model.bert.embeddings.word_embeddings.weight.grad
+        assert (gradient is not None and float(gradient.norm()) > 0) == flows, mode
+
+
 def test_logits_of_the_wrong_shape_are_refused() -> None:
     with pytest.raises(ModelError, match=r"expected logits of shape \(batch, classes\) with 2 classes or more"):
         RPT()(tiny_bert(num_labels=1), tiny_batch())

@@ -265,6 +265,13 @@ def test_resume_in_the_middle_of_an_epoch_is_exact(tmp_path: Path) -> None:
     assert torch.equal(weights(whole), weights(resumed))
 
 
+def test_no_accelerate_setting_can_change_the_mix(tmp_path: Path) -> None:
+    """Trap 10 (c): `split_batches` can hand one rank no labelled row; our loader is not accelerate's to cut."""
+    config = {"split_batches": True, "even_batches": True}
+    logs = fit(tmp_path, tiny_bert(), labelled=12, unlabelled=36, regularizer=RPT("kl"), accelerator_config=config)
+    assert {entry["labelled_share"] for entry in logs} == {0.25}
+
+
 def test_ratio_counts_over_the_labelled_pool(tmp_path: Path) -> None:
     logs = fit(tmp_path, tiny_bert(), labelled=8, unlabelled=100, regularizer=RPT("kl"), ratio=3.0, num_train_epochs=1)
     assert len(logs) == 4

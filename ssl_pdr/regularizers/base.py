@@ -18,6 +18,8 @@ from ssl_pdr.registry import Registry
 from ssl_pdr.sites import SITES, Transform, dropout_off, find_site, hooked, self_test, unwrap
 
 Dropout = Literal["shared", "independent", "off"]
+TargetGrad = Literal["auto", "detach", "both"]
+TARGET_GRADS = ("auto", "detach", "both")
 DROPOUTS = ("shared", "independent", "off")
 # Keys of a batch that are ours, not the model's.
 RESERVED = frozenset({"labels", "label", "row_id", "row_weight"})
@@ -169,3 +171,9 @@ def list_regularizers() -> list[str]:
 def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a batch that goes into the model: labels would make it compute a loss that nobody reads."""
     return {key: value for key, value in batch.items() if key not in RESERVED}
+
+
+def check_target_grad(target_grad: str) -> None:
+    """Refuse an unknown policy for the gradient of the clean side with a `ConfigError`."""
+    if target_grad not in TARGET_GRADS:
+        raise ConfigError(f"unknown target_grad {target_grad!r}; expected one of: {', '.join(TARGET_GRADS)}")

@@ -11,8 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ssl_pdr.errors import ConfigError, ModelError
-from ssl_pdr.perturbation import keyed_normal
-from ssl_pdr.regularizers.base import CleanPass, Dropout, Regularizer, register_regularizer
+from ssl_pdr.perturbation import check_radius, keyed_normal
+from ssl_pdr.regularizers.base import (
+    CleanPass,
+    Dropout,
+    Regularizer,
+    TargetGrad,
+    check_target_grad,
+    register_regularizer,
+)
 from ssl_pdr.sites import Transform, unwrap
 
 _LOG = logging.getLogger("ssl_pdr")
@@ -33,6 +40,8 @@ class JacobianRegularizer(Regularizer):
         unbiased: scale projections by C; False gives the published code's value, ‖J‖²_F / C in expectation.
         site: `output`, `sum` or `word`.
         dropout: `off` differentiates the model without dropout; otherwise the clean pass's masks are used.
+        target_grad: taken and ignored, so that regularizers can be exchanged; there is no target here.
+        radius_unit: taken and ignored likewise; there is no radius.
         seed: of the projections.
 
     Raises:
@@ -57,8 +66,12 @@ class JacobianRegularizer(Regularizer):
         unbiased: bool = True,
         site: str = "output",
         dropout: Dropout = "independent",
+        target_grad: TargetGrad = "auto",
+        radius_unit: str = "token_norm",
         seed: int = 0,
     ) -> None:
+        check_target_grad(target_grad)
+        check_radius(0.0, radius_unit)
         super().__init__(site=site, dropout=dropout, seed=seed)
         if projections is not None and projections < 1:
             raise ConfigError(f"projections must be at least 1 (or None for the exact norm), got {projections}")

@@ -21,11 +21,15 @@ from ssl_pdr.perturbation import (
     token_positions,
     unit_directions,
 )
-from ssl_pdr.regularizers.base import CleanPass, Dropout, Regularizer, register_regularizer
+from ssl_pdr.regularizers.base import (
+    CleanPass,
+    Dropout,
+    Regularizer,
+    TargetGrad,
+    check_target_grad,
+    register_regularizer,
+)
 from ssl_pdr.sites import unwrap
-
-TargetGrad = Literal["auto", "detach", "both"]
-TARGET_GRADS = ("auto", "detach", "both")
 
 
 class DivergenceRegularizer(Regularizer):
@@ -51,8 +55,7 @@ class DivergenceRegularizer(Regularizer):
     ) -> None:
         super().__init__(site=site, dropout=dropout, seed=seed)
         self.divergence = get_divergence(divergence)
-        if target_grad not in TARGET_GRADS:
-            raise ConfigError(f"unknown target_grad {target_grad!r}; expected one of: {', '.join(TARGET_GRADS)}")
+        check_target_grad(target_grad)
         self.target_grad = target_grad
 
     @property
@@ -254,7 +257,8 @@ class RDrop(DivergenceRegularizer):
         divergence: name or object; the original takes the symmetric KL (`jeffreys`, up to a factor of 2).
         target_grad: `auto`, `detach` or `both`; see `DivergenceRegularizer`.
         dropout: has to be `independent`.
-        site: taken and ignored, so that regularizers can be exchanged.
+        site: taken and ignored, so that regularizers can be exchanged; there is no noise here.
+        radius_unit: taken and ignored likewise.
         seed: taken and ignored likewise: dropout draws from torch's own generator.
 
     Raises:
@@ -279,8 +283,10 @@ class RDrop(DivergenceRegularizer):
         target_grad: TargetGrad = "auto",
         dropout: Dropout = "independent",
         site: str = "output",
+        radius_unit: str = "token_norm",
         seed: int = 0,
     ) -> None:
+        check_radius(0.0, radius_unit)
         super().__init__(divergence, target_grad=target_grad, site=site, dropout=dropout, seed=seed)
         if dropout != "independent":
             raise ConfigError(f"rdrop compares two dropout masks: dropout must be 'independent', got {dropout!r}")
