@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.perturbation import NoiseKey, RandomState, token_mask
 from ssl_pdr.registry import Registry
-from ssl_pdr.sites import SITES, Transform, dropout_off, find_site, hooked, self_test, unwrap
+from ssl_pdr.sites import SITES, Site, Transform, dropout_off, find_site, hooked, self_test, unwrap
 
 Dropout = Literal["shared", "independent", "off"]
 TargetGrad = Literal["auto", "detach", "both"]
@@ -69,7 +69,7 @@ class Regularizer(ABC):
         self.epoch = 0
         self.pads = False
         self._calls = 0
-        self._tested: WeakSet[nn.Module] = WeakSet()
+        self._sites: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
 
     def __call__(self, model: nn.Module, inputs: Mapping[str, Any], *, row_ids: Tensor | None = None) -> Tensor:
         """R of each row.
@@ -121,14 +121,15 @@ class Regularizer(ABC):
 
     def _prepare(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
         inner = unwrap(model)
-        if self.uses_site and inner not in self._tested:
-            self_test(inner, model_inputs(inputs), find_site(inner, self.site))
-            self._tested.add(inner)
+        if self.uses_site and inner not in self._sites:
+            site = find_site(inner, self.site)
+            self_test(inner, model_inputs(inputs), site)
+            self._sites[inner] = site
 
     def _logits(self, model: nn.Module, inputs: Mapping[str, Any], transform: Transform | None) -> Tensor:
         """One forward pass, with `transform` applied at the site."""
         inner = unwrap(model)
-        at_site = nullcontext() if transform is None else hooked(inner, find_site(inner, self.site), transform)
+        at_site = nullcontext() if transform is None else hooked(inner, self._sites[inner], transform)
         without_dropout = dropout_off(inner) if self.dropout == "off" else nullcontext()
         with without_dropout, at_site:
             logits = getattr(model(**model_inputs(inputs)), "logits", None)

@@ -85,7 +85,7 @@ class RPT(DivergenceRegularizer):
 
     Args:
         divergence: name or object.
-        radius: c ≥ 0.
+        radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
         site: where noise enters: `output`, `sum` or `word`.
         dropout: masks between the passes: `independent`, `shared` or `off`. With `independent` masks and a small
@@ -114,9 +114,9 @@ class RPT(DivergenceRegularizer):
     def __init__(
         self,
         divergence: str | Divergence = "kl",
-        radius: float = 0.1,
+        radius: float = 1.0,
         *,
-        radius_unit: str = "token_norm",
+        radius_unit: str = "absolute",
         site: str = "output",
         dropout: Dropout = "independent",
         target_grad: TargetGrad = "auto",
@@ -181,7 +181,7 @@ class VAT(RPT):
 
     Args:
         divergence: name or object.
-        radius: c ≥ 0.
+        radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
         steps: K ≥ 1, steps of the search.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
         site: where noise enters: `output`, `sum` or `word`.
@@ -205,10 +205,10 @@ class VAT(RPT):
     def __init__(
         self,
         divergence: str | Divergence = "kl",
-        radius: float = 0.1,
+        radius: float = 1.0,
         *,
         steps: int = 1,
-        radius_unit: str = "token_norm",
+        radius_unit: str = "absolute",
         site: str = "output",
         dropout: Dropout = "independent",
         target_grad: TargetGrad = "auto",
@@ -283,7 +283,7 @@ class RDrop(DivergenceRegularizer):
         target_grad: TargetGrad = "auto",
         dropout: Dropout = "independent",
         site: str = "output",
-        radius_unit: str = "token_norm",
+        radius_unit: str = "absolute",
         seed: int = 0,
     ) -> None:
         check_radius(0.0, radius_unit)

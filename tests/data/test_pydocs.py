@@ -233,12 +233,13 @@ def test_new_texts_move_no_row_of_other_areas(kitchens: tuple[Library, Library])
         assert old == new
 
 
-def test_the_fingerprint_tells_texts_and_parts_apart(
-    kitchens: tuple[Library, Library], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", ["TRAIN_ROWS", "TEST_ROWS", "SHIFTED_ROWS"])
+def test_the_fingerprint_is_of_all_parts(
+    kitchens: tuple[Library, Library], monkeypatch: pytest.MonkeyPatch, size: str
 ) -> None:
     first = cook().fingerprint
     assert cook().fingerprint == first
-    monkeypatch.setattr(pydocs, "TEST_ROWS", 4)
+    monkeypatch.setattr(pydocs, size, getattr(pydocs, size) - 1)
     assert cook().fingerprint != first
 
 
