@@ -50,9 +50,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
 
     Example:
         >>> print(unknown_name("divergence", "kll", ["kl", "shl"]))
-        unknown divergence 'kll'; did you mean 'kl' or 'shl'? There are: kl, shl
+        unknown divergence 'kll'; did you mean 'kl'? There are: kl, shl
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} There are: {', '.join(known)}")

@@ -315,8 +315,8 @@ def test_names() -> None:
     assert list_divergences() == ["chi2", "jeffreys", "jsd", "kl", "neyman", "power", "reverse_kl", "shl", "tv"]
     kl = get_divergence("kl")
     assert get_divergence(kl) is kl
-    with pytest.raises(UnknownNameError, match="unknown divergence 'k1'; did you mean 'kl'"):
-        get_divergence("k1")
+    with pytest.raises(UnknownNameError, match="unknown divergence 'kll'; did you mean 'kl'"):
+        get_divergence("kll")
     for bad in ("power:abc", "power:nan", "power:inf"):
         with pytest.raises(ConfigError, match="takes a number from -100 to 100"):
             get_divergence(bad)
