@@ -58,6 +58,7 @@ class TrainConfig:
         pair_column: column of a second text; None guesses.
         label_column: column of the label; None guesses.
         limit: use only this many training rows.
+        data_fingerprint: refuse data whose fingerprint differs; a run notes here what it was given.
         model: `minilm-l6` (embedded), a local folder or a Hub model.
         labelled_frac: share of the training rows that keep their label, in (0, 1].
         reg: `none` or a regularizer.
@@ -92,6 +93,7 @@ class TrainConfig:
     pair_column: str | None = None
     label_column: str | None = None
     limit: int | None = None
+    data_fingerprint: str | None = None
     model: str = _SMALL
     labelled_frac: float = 1.0
     reg: str = "vat"
@@ -133,7 +135,7 @@ class TrainConfig:
             )
         if isinstance(self.ratio, str) and self.ratio != "proportional":
             raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio!r}")
-        if not isinstance(self.ratio, str) and not (math.isfinite(self.ratio) and self.ratio > 0):
+        if not isinstance(self.ratio, str) and not (0 < self.ratio <= 1e6):
             raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio}")
 
     def resolved(self) -> TrainConfig:
@@ -142,7 +144,13 @@ class TrainConfig:
         if self.reg == "rdrop":  # two dropout masks are what it compares, whatever a preset says of noise
             preset["dropout"] = "independent"
         preset["lr"] = 3e-4 if self.model == _SMALL else 2e-5
-        given = {name: value for name in preset if (value := getattr(self, name)) is not None}
+        for name, is_there in (("data", Path.is_file), ("eval", Path.is_file), ("model", Path.is_dir)):
+            value = getattr(self, name)  # a resumed run may be started from another folder
+            if value not in (None, _SMALL) and is_there(path := Path(value).expanduser()):
+                preset[name] = str(path.resolve())
+        given = {name: value for name in PRESETS[self.preset] if (value := getattr(self, name)) is not None}
+        if self.lr is not None:
+            given["lr"] = self.lr
         return dataclasses.replace(self, **{**preset, **given}, output=self.output or self._default_output())
 
     def _default_output(self) -> str:
@@ -166,21 +174,21 @@ class _Rule:
     def accepts(self, value: float) -> bool:
         above = value > self.low if self.low_open else value >= self.low
         below = value < self.high if self.high_open else value <= self.high
-        return math.isfinite(value) and above and below
+        return above and below and math.isfinite(value)
 
 
-_POSITIVE = _Rule("a whole number of at least 1", low=1)
+_POSITIVE = _Rule("a whole number from 1 to 1000000000", low=1, high=10**9)
 _RULES: dict[str, _Rule] = {
     "labelled_frac": _Rule("above 0 and at most 1", 0, 1, low_open=True),
     "eval_frac": _Rule("between 0 and 1, both excluded", 0, 1, low_open=True, high_open=True),
     "alpha": _Rule("a finite number of at least 0", low=0),
-    "radius": _Rule("a finite number of at least 0", low=0),
+    "radius": _Rule("a finite number of at least 0 (and at most 1e6)", 0, 1e6),
     "lr": _Rule("a finite number above 0", low=0, low_open=True),
     "epochs": _Rule("a finite number above 0", low=0, low_open=True),
     "warmup_frac": _Rule("at least 0 and below 1", 0, 1, high_open=True),
     "weight_decay": _Rule("a finite number of at least 0", low=0),
     "seed": _Rule("a whole number from 0 to 4294967295", 0, 2**32 - 1),
-    "max_length": _Rule("a whole number of at least 4", low=4),
+    "max_length": _Rule("a whole number from 4 to 1000000", 4, 10**6),
     **dict.fromkeys(
         ("limit", "search_steps", "projections", "max_steps", "save_steps", "batch_size", "accumulation"),
         _POSITIVE,
@@ -252,7 +260,7 @@ def check_value(key: str, value: Any, *, where: str) -> Any:
     accepted = [t for t in _members(known[name]) if t is not type(None)]
     if type(value) in accepted:
         return value
-    if type(value) is int and float in accepted:
+    if type(value) is int and float in accepted and abs(value) < 10**300:
         return float(value)
     expected = " or ".join({"str": "text", "int": "a whole number", "float": "a number"}[t.__name__] for t in accepted)
     raise ConfigError(f"{where}: {key} must be {expected}, got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,10 +49,13 @@ def tfidf_baseline(task: Task, train: Any, labelled: Sequence[int], parts: Mappi
         parts: evaluation tables of the same columns, by name.
     """
     table = train.select(labelled)
-    model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
-    )
-    model.fit(_texts(table), table["label"])
+    texts = _texts(table)
+    words: dict[str, Any] = {}
+    if not any(re.search(r"\w\w", text) for text in texts):  # emoji, single letters: scikit-learn sees no word in them
+        words = {"token_pattern": r"\S+"}
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **words)
+    model = make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000))
+    model.fit(texts, table["label"])
     return {
         name: task.scores(_log_proba(model, part, len(set(train["label"]))), np.asarray(part["label"]))
         for name, part in parts.items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,13 @@ from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.mixing import MixedBatchSampler
 from ssl_pdr.data.sources import Corpus, load_corpus
 from ssl_pdr.data.splits import LabelSplit, split_labels
-from ssl_pdr.errors import DataError, InterruptedRunError, OutputError
+from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, ModelError, OutputError
 from ssl_pdr.evaluation import evaluate, tfidf_baseline
+from ssl_pdr.methods import build_regularizer
 from ssl_pdr.progress import RunCallback, stop_on_interrupt
 from ssl_pdr.provenance import machine, model_card, versions
-from ssl_pdr.regularizers import RPT, VAT, JacobianRegularizer, Regularizer, get_regularizer
+from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.run_folder import RunFolder
-from ssl_pdr.sites import find_site
 from ssl_pdr.tasks.base import Task, load_tokenizer
 from ssl_pdr.tasks.classification import SequenceClassification
 from ssl_pdr.trainer import PDRTrainer
@@ -74,39 +75,6 @@ class Materials:
     unlabelled: Any | None
 
 
-def build_regularizer(config: TrainConfig) -> Regularizer | None:
-    """The regularizer that a resolved configuration describes; None for `none`."""
-    if config.reg == "none":
-        return None
-    cls = get_regularizer(config.reg)
-    options: dict[str, Any] = {
-        "divergence": config.div,
-        "radius": config.radius,
-        "radius_unit": config.radius_unit,
-        "steps": config.search_steps,
-        "projections": config.projections,
-        "target_grad": config.target_grad,
-        "site": config.site,
-        "dropout": config.dropout,
-        "seed": config.seed,
-    }
-    taken = inspect.signature(cls).parameters
-    regularizer = cls(**{name: value for name, value in options.items() if name in taken})
-    if config.preset == "published-code":
-        _as_published(regularizer)
-    return regularizer
-
-
-def _as_published(regularizer: Regularizer) -> None:
-    """What the published code does beyond the options: noise on padding, one embedding pass, a logit Jacobian."""
-    regularizer.pads = True
-    if isinstance(regularizer, RPT):
-        regularizer.embeddings = "reused" if isinstance(regularizer, VAT) else "reused_detached"
-    if isinstance(regularizer, JacobianRegularizer) and not regularizer.weighted:
-        regularizer.of, regularizer.unbiased = "logits", False
-        regularizer.projections = regularizer.projections or 1
-
-
 def prepare(config: TrainConfig, listener: Listener) -> Materials:
     """Read the data, split the labels and tokenize, as a resolved configuration says."""
     listener.stage("reading the data")
@@ -120,6 +88,11 @@ def prepare(config: TrainConfig, listener: Listener) -> Materials:
         seed=config.seed,
         limit=config.limit,
     )
+    if config.data_fingerprint not in (None, corpus.fingerprint):
+        raise DataError(
+            f"the data changed: {config.data} has the fingerprint {corpus.fingerprint[:16]}…, expected "
+            f"{str(config.data_fingerprint)[:16]}…; restore it, or start a new run"
+        )
     split = split_labels(corpus.train["label"], config.labelled_frac, seed=config.seed)
     task = SequenceClassification(corpus.label_names)
     listener.stage("tokenizing")
@@ -152,17 +125,23 @@ def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: b
     """
     config = config.resolved()
     folder = RunFolder(Path(str(config.output)))
+    _one_process()
     folder.check_free(overwrite=overwrite)
+    if overwrite and folder.path.resolve() in Path(config.model).resolve().parents:
+        raise OutputError(
+            f"--overwrite would delete the model {config.model} that the run begins from; choose another --output"
+        )
     regularizer = build_regularizer(config)
     folder.create()
     listener = listener or Silent()
     if overwrite and folder.config.is_file():  # the old run stays until the new one's data and model are there
         materials, model = _load(config, regularizer, listener)
         folder.clear()
-        folder.write_config(config)
     else:
         folder.write_config(config)
         materials, model = _load(config, regularizer, listener)
+    config = dataclasses.replace(config, data_fingerprint=materials.corpus.fingerprint)
+    folder.write_config(config)
     materials.split.save(folder.split)
     return _run(config, folder, materials, model, regularizer, listener, checkpoint=None)
 
@@ -177,6 +156,7 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     Raises:
         PDRError: if there is no run, it is finished, or its data changed.
     """
+    _one_process()
     folder = RunFolder(Path(path))
     config = folder.read_config().resolved()
     listener = listener or Silent()
@@ -221,9 +201,45 @@ def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listen
     model = materials.task.load_model(config.model)
     if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = materials.tokenizer.pad_token_id
-    if regularizer is not None and regularizer.uses_site:
-        find_site(model, regularizer.site)
+    _check_fit(model, materials)
+    _rehearse(config, materials, model, regularizer)
     return materials, model
+
+
+def _check_fit(model: Any, materials: Materials) -> None:
+    """Refuse a model with too few positions or words for the rows, which would fail in the middle of a run."""
+    pool = [] if materials.unlabelled is None else materials.unlabelled["input_ids"]
+    longest = max(len(ids) for ids in [*materials.labelled["input_ids"], *pool])
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding) and name.endswith(("position_embeddings", "wpe")):
+            positions = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            if longest > positions:
+                raise ModelError(
+                    f"rows have up to {longest} tokens, the model has {positions} positions; use --max-length {positions}"
+                )
+    words = model.get_input_embeddings().num_embeddings
+    if len(materials.tokenizer) > words:
+        raise ModelError(
+            f"the tokenizer knows {len(materials.tokenizer)} words, the model {words}; they do not belong together"
+        )
+
+
+def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer: Regularizer | None) -> None:
+    """Two rows through the regularizer: what cannot work fails before anything of an older run is touched."""
+    batch = first_batch(config, materials)
+    if regularizer is None or config.alpha == 0:
+        return
+    rows = [materials.labelled[row["row"]] for row in batch if row["label"] is not None][:2] or [materials.labelled[0]]
+    inputs = DataCollatorWithPadding(materials.tokenizer)([dict(row) for row in rows])
+    regularizer(model.train(), inputs, row_ids=torch.arange(len(rows)))
+    set_seed(config.seed)
+
+
+def _one_process() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "this command runs in one process; for several, write a script around PDRTrainer and launch that"
+        )
 
 
 def _run(
@@ -242,18 +258,38 @@ def _run(
     trainer.add_callback(callback)
     folder.cut_log(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     listener.stage("training")
+    go_on = f"go on with: ssl-pdr train --resume {folder.path}"
     with stop_on_interrupt(callback):
         try:
             outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(f"stopped at once, without a new checkpoint; {go_on}") from None
         except OSError as error:
             raise OutputError(
                 f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}"
             ) from error
     if callback.interrupted:
-        raise InterruptedRunError(
-            f"stopped at step {trainer.state.global_step}, checkpoint kept; go on with: ssl-pdr train --resume {folder.path}"
-        )
+        raise InterruptedRunError(f"stopped at step {trainer.state.global_step}, checkpoint kept; {go_on}")
     trained = time.perf_counter()
+    model.save_pretrained(folder.model)
+    materials.tokenizer.save_pretrained(folder.model)
+    try:
+        scores = _scores(config, materials, trainer, listener)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"stopped while evaluating, the model is trained; {go_on}") from None
+    result = _result(config, materials, scores, trainer)
+    result["timing"] = {
+        "train_seconds": round(trained - began, 2),
+        "evaluate_seconds": round(time.perf_counter() - trained, 2),
+        "steps": outcome.global_step,
+        "resumed_from_step": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+    }
+    model_card(folder.model, result)
+    folder.write_result(result)
+    return result
+
+
+def _scores(config: TrainConfig, materials: Materials, trainer: PDRTrainer, listener: Listener) -> dict[str, Any]:
     listener.stage("evaluating")
     parts = {
         name: materials.task.features(table, materials.tokenizer, config.max_length)
@@ -264,18 +300,7 @@ def _run(
     scores["baseline_tfidf"] = tfidf_baseline(
         materials.task, materials.corpus.train, materials.split.labelled.tolist(), materials.corpus.evaluation
     )
-    result = _result(config, materials, scores, trainer)
-    result["timing"] = {
-        "train_seconds": round(trained - began, 2),
-        "evaluate_seconds": round(time.perf_counter() - trained, 2),
-        "steps": outcome.global_step,
-        "resumed_from_step": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
-    }
-    model.save_pretrained(folder.model)
-    materials.tokenizer.save_pretrained(folder.model)
-    model_card(folder.model, result)
-    folder.write_result(result)
-    return result
+    return scores
 
 
 def _trainer(

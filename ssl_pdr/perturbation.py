@@ -197,11 +197,12 @@ def check_resolution(embeddings: Tensor, noise: Tensor) -> None:
     Raises:
         ModelError: if less than half of the noise survives; the message says which radius does.
     """
-    share = resolved_share(embeddings, noise)
+    share, size = resolved_share(embeddings, noise), float(noise.norm(dim=-1).max())
+    if size == 0.0:
+        raise ModelError("the radius underflows: no noise is left of it at all; choose a larger one")
     if share >= 0.5:
         return
-    factor = next(2**k for k in range(1, 60) if resolved_share(embeddings, noise * 2**k) >= 0.5)
-    size = float(noise.norm(dim=-1).max())
+    factor = next((2**k for k in range(1, 60) if resolved_share(embeddings, noise * 2**k) >= 0.5), float("inf"))
     raise ModelError(
         f"{compute_dtype(embeddings)} keeps only {share:.0%} of noise of norm {size:.1g} here; "
         f"use at least {factor} times the radius (norm {size * factor:.1g}), or float32 without autocast"
@@ -215,7 +216,8 @@ def resolved_share(embeddings: Tensor, noise: Tensor) -> float:
         1 − |realised − noise| / |noise|, at least 0 and at most 1; 1 for no noise.
     """
     dtype = compute_dtype(embeddings)
-    clean, noise = embeddings.detach().to(dtype), noise.detach().double()
+    # On the CPU, because not every accelerator knows float64; this runs once per model.
+    clean, noise = embeddings.detach().to(dtype).cpu(), noise.detach().cpu().double()
     realised = (clean.double() + noise).to(dtype).double() - clean.double()
     norm = float(noise.norm())
     return max(0.0, 1.0 - float((realised - noise).norm()) / norm) if norm else 1.0

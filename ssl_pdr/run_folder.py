@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import TrainConfig, check_value, make_config
+from ssl_pdr.config import FIELDS, TrainConfig, check_value, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write
 
@@ -61,7 +61,7 @@ class RunFolder:
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end (the Trainer writes its state last)."""
-        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if _is_whole(path / "trainer_state.json")]
         return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
     def check_free(self, *, overwrite: bool) -> None:
@@ -72,7 +72,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file; --output expects a folder")
-        foreign = self.path.is_dir() and any(self.path.iterdir()) and not self.config.is_file()
+        foreign = self.path.is_dir() and any(self.path.iterdir()) and not self._has_our_config()
         if foreign:
             raise OutputError(f"{self.path} has files in it but is no run; choose a new folder with --output")
         if overwrite:
@@ -84,6 +84,14 @@ class RunFolder:
                 f"{self.path} holds an unfinished run ({checkpoint.name}); go on with --resume {self.path}, "
                 "or add --overwrite"
             )
+
+    def _has_our_config(self) -> bool:
+        """Whether `config.toml` is one of ours: other programs have files of that name too."""
+        try:
+            values = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            return False
+        return {"data", "model", "reg"} <= set(values) <= set(FIELDS)
 
     def create(self) -> None:
         """Make the folder and see that it can be written to."""
@@ -140,6 +148,13 @@ class RunFolder:
         lines = self.log.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
         atomic_write(self.log, "".join(f"{line}\n" for line in kept))
+
+
+def _is_whole(state: Path) -> bool:
+    try:
+        return "global_step" in json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _step_of(line: str) -> float:

@@ -82,14 +82,15 @@ def available_sites(model: nn.Module) -> dict[str, Site]:
 
     sites = {"word": Site("word", name, "output")}
     # An embedding module holds tables, norms, dropout and at most a projection; a whole model holds layers.
-    if parent_name and norm and all(_belongs_to_embeddings(child) for child in children.values()):
+    if parent_name and norm and all(_belongs_to_embeddings(*child) for child in children.items()):
         sites["output"] = Site("output", parent_name, "output")
         if len(tables) > 1:
             sites["sum"] = Site("sum", path(norm), "input")
-    elif len(tables) > 1 and dropout:  # GPT-2: the model itself adds the tables and drops out
+    elif len(tables) > 1 and dropout and any(isinstance(child, nn.ModuleList) for child in children.values()):
+        # GPT-2: the model itself adds the tables and drops out
         sites["sum"] = Site("sum", path(dropout), "input")
         sites["output"] = Site("output", path(dropout), "output")
-    elif len(tables) == 1:
+    else:  # rotary positions, or a model in which nothing later can be told apart
         sites["output"] = Site("output", name, "output")
     return sites
 
@@ -157,11 +158,11 @@ def self_test(model: nn.Module, inputs: Mapping[str, Any], site: Site) -> None:
     rows = {key: value[:2] if isinstance(value, Tensor) else value for key, value in inputs.items()}
     model = unwrap(model)
     with torch.no_grad(), dropout_off(model):
-        clean = model(**rows).logits.double()
+        clean = model(**rows).logits.cpu().double()  # not every accelerator knows float64
 
         def logits(noise: Transform) -> Tensor:
             with hooked(model, site, lambda x: x + noise(x)):
-                result: Tensor = model(**rows).logits.double()
+                result: Tensor = model(**rows).logits.cpu().double()
             return result
 
         unmoved = logits(torch.zeros_like)
@@ -197,7 +198,8 @@ def _token_embedding(model: nn.Module) -> nn.Module:
             return getter()  # type: ignore[no-any-return]
         except NotImplementedError:  # transformers' base class, where a model does not say
             pass
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    named = {name: module for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    tables = [table for name, table in named.items() if "pos" not in name.rpartition(".")[2]] or list(named.values())
     if not tables:
         raise ModelError(
             f"{type(model).__name__} has no token embedding: expected get_input_embeddings() or an nn.Embedding to add noise to"
@@ -205,8 +207,9 @@ def _token_embedding(model: nn.Module) -> nn.Module:
     return max(tables, key=lambda table: table.num_embeddings)
 
 
-def _belongs_to_embeddings(module: nn.Module) -> bool:
-    return isinstance(module, nn.Embedding | nn.Dropout | nn.Linear) or type(module).__name__.endswith("Norm")
+def _belongs_to_embeddings(name: str, module: nn.Module) -> bool:
+    projection = isinstance(module, nn.Linear) and "proj" in name
+    return isinstance(module, nn.Embedding | nn.Dropout) or projection or type(module).__name__.endswith("Norm")
 
 
 def _first(children: dict[str, nn.Module], accept: Callable[[nn.Module], bool]) -> str | None:

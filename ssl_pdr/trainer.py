@@ -70,9 +70,10 @@ class PDRTrainer(Trainer):
             )
         # With the filter on, a NaN is logged as 0.0 and the run "succeeds".
         args.logging_nan_inf_filter = False
-        if args.activation_checkpointing:  # the reentrant kind breaks autograd.grad
-            given = args.activation_checkpointing_kwargs or {}
-            args.activation_checkpointing_kwargs = {**given, "use_reentrant": False}
+        # The reentrant kind of checkpointing breaks autograd.grad. transformers 5.20 knows the second name only.
+        for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
+            if hasattr(args, name):
+                setattr(args, name, {**(getattr(args, name) or {}), "use_reentrant": False})
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
         self.unlabelled_dataset = unlabelled_dataset
         self.objective = Objective(regularizer, alpha)
@@ -80,7 +81,7 @@ class PDRTrainer(Trainer):
         self.zero_noise_every = zero_noise_every
         self._counts = Counts(0, 0)
         self._sums = _StepSums()
-        self.add_callback(_Guard(self))
+        self.add_callback(_Epochs(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of exact composition, for this process; not prepared by accelerate, which would shard them again."""
@@ -140,6 +141,15 @@ class PDRTrainer(Trainer):
             logs.update(self._sums.drain(self))
         super().log(logs, start_time)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model; weights that are not finite never reach a checkpoint."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise NonFiniteLossError(
+                f"a weight became NaN or infinite by step {self.state.global_step}; the last checkpoint is kept: "
+                "lower the learning rate, α or the radius"
+            )
+        super().save_model(output_dir, _internal_call)
+
     def _zero_noise(self, model: nn.Module, inputs: dict[str, Any], parts: LossParts) -> Tensor | None:
         regularizer, every = self.objective.regularizer, self.zero_noise_every
         if regularizer is None or parts.clean is None or every == 0 or self.state.global_step % every:
@@ -193,8 +203,8 @@ class _StepSums:
         return logs
 
 
-class _Guard(TrainerCallback):
-    """Tell samplers and noise the epoch, and keep weights that are not finite out of checkpoints."""
+class _Epochs(TrainerCallback):
+    """Tell samplers and noise the epoch."""
 
     def __init__(self, trainer: PDRTrainer) -> None:
         self._trainer = trainer
@@ -204,10 +214,3 @@ class _Guard(TrainerCallback):
         kwargs["train_dataloader"].batch_sampler.set_epoch(epoch)
         if self._trainer.objective.regularizer is not None:
             self._trainer.objective.regularizer.set_epoch(epoch)
-
-    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_save and not all(bool(p.isfinite().all()) for p in self._trainer.model.parameters()):
-            raise NonFiniteLossError(
-                f"a weight became NaN or infinite by step {state.global_step}; the last checkpoint is kept: "
-                "lower the learning rate, α or the radius"
-            )

@@ -19,7 +19,7 @@ LAYERS = [
     {"config", "divergences", "sites", "perturbation", "data.splits", "data.docstrings", "data.encoder"},
     {"regularizers", "data.pydocs", "data.mixing"},
     {"objective", "data.sources", "run_folder"},
-    {"data.collate", "diagnostics", "tasks"},
+    {"data.collate", "diagnostics", "methods", "tasks"},
     {"trainer", "evaluation", "progress", "provenance"},
     {"experiment"},
     {"cli"},

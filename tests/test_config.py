@@ -66,7 +66,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         ({"alpha": float("nan")}, "--alpha must be a finite number"),
         ({"radius": -0.1}, "--radius must be a finite number of at least 0"),
         ({"radius": float("nan")}, "--radius must be a finite number"),
-        ({"batch_size": 0}, "--batch-size must be a whole number of at least 1, got 0"),
+        ({"batch_size": 0}, "--batch-size must be a whole number from 1 to 1000000000, got 0"),
         ({"eval_frac": 1.0}, "--eval-frac must be between 0 and 1"),
         ({"epochs": 0.0}, "--epochs must be a finite number above 0"),
         ({"lr": float("inf")}, "--lr must be a finite number above 0"),

@@ -120,6 +120,37 @@ def test_any_module_with_logits_will_do() -> None:
     value.sum().backward()
 
 
+class TwoTables(BagOfWords):
+    """Positions in a table larger than the vocabulary, dropout in the head, no embedding module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position_table = nn.Embedding(512, 8)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
+        x = self.table(input_ids) + self.position_table(torch.arange(input_ids.shape[1]))
+        return SimpleNamespace(logits=self.head(self.dropout(torch.tanh(x).mean(dim=1))))
+
+
+class Wrapped(nn.Module):
+    """A network inside a network, whose parts look like an embedding module's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Embedding(64, 8), nn.LayerNorm(8), nn.Linear(8, 3))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
+        return SimpleNamespace(logits=self.net(input_ids).mean(dim=1))
+
+
+@pytest.mark.parametrize("kind", [BagOfWords, TwoTables, Wrapped])
+def test_the_default_site_is_there_for_modules_of_any_make(kind: type[nn.Module]) -> None:
+    for regularizer in (VAT(divergence="shl", radius=1e-3), JacobianRegularizer()):
+        with torch.set_grad_enabled(isinstance(regularizer, VAT)):
+            assert regularizer(kind(), tiny_batch()).shape == (4,)
+
+
 class DeadHook(BagOfWords):
     """Looks its tokens up behind the embedding's back: noise is added to something that nobody reads."""
 

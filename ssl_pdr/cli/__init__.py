@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; finished runs and checkpoints are kept", 130)
+    except Exception as error:
+        if "--verbose" in sys.argv or "--verbose" in (arguments or ()):
+            raise
+        code = _fail(f"{type(error).__name__}: {error} (unexpected: --verbose shows where; please report it)", 2)
     sys.exit(code or 0)
 
 

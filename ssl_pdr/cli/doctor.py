@@ -25,7 +25,7 @@ def doctor_command(
     import torch
 
     from ssl_pdr.diagnostics import resolution
-    from ssl_pdr.experiment import build_regularizer
+    from ssl_pdr.methods import build_regularizer
     from ssl_pdr.provenance import machine, versions
     from ssl_pdr.regularizers import RPT
     from ssl_pdr.tasks.base import load_tokenizer

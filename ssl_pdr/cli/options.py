@@ -14,7 +14,7 @@ import typer
 from ssl_pdr.config import PRESETS, TrainConfig, option
 
 PANELS = {
-    "Data": "data eval eval_frac text_column pair_column label_column limit labelled_frac ratio",
+    "Data": "data eval eval_frac text_column pair_column label_column limit data_fingerprint labelled_frac ratio",
     "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search_steps projections",
     "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation max_length seed",
     "Run": "output save_steps",

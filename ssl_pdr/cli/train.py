@@ -58,11 +58,12 @@ def train_command(
 
     quiet(verbose=verbose)
     from ssl_pdr import experiment
+    from ssl_pdr.methods import build_regularizer
 
     with LiveView(enabled=not as_json) as view:
         if config is not None and dry_run:
             resolved = config.resolved()
-            experiment.build_regularizer(resolved)
+            build_regularizer(resolved)
             materials = experiment.prepare(resolved, view)
             batch = experiment.first_batch(resolved, materials)
             outcome: dict[str, Any] = {"config": _present(resolved), "first_batch": batch}

@@ -89,10 +89,11 @@ class JacobianRegularizer(Regularizer):
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
     ) -> Tensor:
         """R of each row, (B,), given the clean pass; differentiable once more."""
-        logits = clean.logits.float() if clean.logits.dtype.itemsize < 4 else clean.logits
-        if self.projections is None:
-            return self._exact(logits, clean)
-        return self._projected(logits, clean, row_ids)
+        with torch.enable_grad():
+            logits = clean.logits.float() if clean.logits.dtype.itemsize < 4 else clean.logits
+            if self.projections is None:
+                return self._exact(logits, clean)
+            return self._projected(logits, clean, row_ids)
 
     def _exact(self, logits: Tensor, clean: CleanPass) -> Tensor:
         log_f = logits.log_softmax(-1)

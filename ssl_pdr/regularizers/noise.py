@@ -29,7 +29,7 @@ from ssl_pdr.regularizers.base import (
     check_target_grad,
     register_regularizer,
 )
-from ssl_pdr.sites import unwrap
+from ssl_pdr.sites import Transform, unwrap
 
 
 class DivergenceRegularizer(Regularizer):
@@ -69,9 +69,13 @@ class DivergenceRegularizer(Regularizer):
             return None
         present = RandomState.capture(unwrap(model))
         with torch.no_grad():
-            logits = self._logits(model, inputs, None)
+            logits = self._logits(model, inputs, self._without_noise(clean))
             present.restore()
             return self.divergence.from_logits(clean.logits, logits)
+
+    def _without_noise(self, clean: CleanPass) -> Transform | None:
+        """What the second pass does at the site, noise apart."""
+        return None
 
     def _compare(self, clean: Tensor, noisy: Tensor) -> Tensor:
         return self.divergence.from_logits(clean.detach() if self.detaches_target else clean, noisy)
@@ -162,6 +166,9 @@ class RPT(DivergenceRegularizer):
             return embeddings
         reused = _site_of(clean)[0]
         return reused.detach() if self.embeddings == "reused_detached" else reused
+
+    def _without_noise(self, clean: CleanPass) -> Transform | None:
+        return None if self.embeddings == "fresh" else lambda x: self._base(x, clean)
 
     def _check_resolution(self, model: nn.Module, clean: CleanPass, noise: Tensor) -> None:
         inner = unwrap(model)

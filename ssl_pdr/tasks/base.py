@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,8 +53,8 @@ def load_pretrained(auto_class: Any, model: str, **kwargs: Any) -> Any:
     source = model_source(model)
     try:
         return auto_class.from_pretrained(source, trust_remote_code=False, **kwargs)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        kind = "folder" if Path(source).expanduser().exists() else "Hub name"
+    except Exception as error:  # noqa: BLE001  # a broken folder can raise anything; it is one line for the user
+        kind = "folder" if len(source) < 4096 and os.path.exists(source) else "Hub name"  # noqa: PTH110
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"cannot load a model from the {kind} {model!r}: expected {EMBEDDED_ENCODER!r}, a folder with config.json, "
@@ -75,6 +75,8 @@ def load_tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = load_pretrained(AutoTokenizer, model)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ModelError(f"the tokenizer of {model!r} knows no words; expected its vocabulary beside the weights")
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ModelError(

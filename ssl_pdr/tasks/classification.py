@@ -35,6 +35,7 @@ class SequenceClassification:
             id2label=dict(enumerate(self.label_names)),
             label2id={name: i for i, name in enumerate(self.label_names)},
             ignore_mismatched_sizes=True,
+            problem_type="single_label_classification",  # whatever the checkpoint was trained for before
         )
 
     def features(self, table: Any, tokenizer: Any, max_length: int) -> Any:

@@ -247,8 +247,8 @@ def one_line(err: str) -> str:
         (["--data", "pydocs-topic"], "did you mean 'pydocs-topics'"),
         (["--text-column", "txt"], "no column 'txt'"),
         (["--label-column", "lable"], "did you mean 'label'"),
-        (["--batch-size", "0"], "--batch-size must be a whole number of at least 1, got 0"),
-        (["--radius", "-1"], "--radius must be a finite number of at least 0, got -1.0"),
+        (["--batch-size", "0"], "--batch-size must be a whole number from 1 to 1000000000, got 0"),
+        (["--radius", "-1"], "--radius must be a finite number of at least 0 (and at most 1e6), got -1.0"),
         (["--radius", "nan"], "--radius must be a finite number"),
         (["--alpha", "nan"], "--alpha must be a finite number"),
         (["--alpha", "-1"], "--alpha must be a finite number of at least 0, got -1.0"),
@@ -340,6 +340,65 @@ def test_folders_that_are_no_runs_are_left_alone(run: Run, basic: list[object], 
     code, _, err = run("train", "--resume", mine)
     assert code == 2
     assert "holds no run to resume" in one_line(err)
+
+
+def test_a_folder_with_a_config_of_another_program_is_no_run(run: Run, basic: list[object], tmp_path: Path) -> None:
+    mine = tmp_path / "site"
+    (mine / "model").mkdir(parents=True)
+    (mine / "config.toml").write_text('title = "my site"')
+    (mine / "model" / "precious.txt").write_text("kept")
+    for options in ([], ["--overwrite"]):
+        code, _, err = run(*basic, "--output", mine, *options)
+        assert code == 2
+        assert "is no run" in one_line(err)
+    assert (mine / "model" / "precious.txt").read_text() == "kept"
+
+
+def test_what_fails_late_fails_before_a_finished_run_is_touched(run: Run, basic: list[object], tmp_path: Path) -> None:
+    assert run(*basic, "--max-steps", 1)[0] == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    for options, message in (
+        (["--labelled-frac", 0.5, "--ratio", 0.001], "ratio"),
+        (["--radius", "1e-13", "--radius-unit", "absolute"], "keeps only"),
+        (["--radius", "1e-300", "--radius-unit", "absolute"], "underflows"),
+        (["--radius", "1e300"], "--radius must be"),
+        (["--batch-size", 10**30], "--batch-size must be"),
+        (["--reg", "jr", "--div", "nonsense"], "unknown divergence 'nonsense'"),
+        (["--model", tmp_path / "run" / "model"], "would delete the model"),
+        (["--text-column", "text", "--max-length", 10**30], "--max-length must be"),
+    ):
+        code, _, err = run(*basic, "--overwrite", *options)
+        assert code == 2, options
+        assert message in one_line(err), options
+        assert (tmp_path / "run" / "result.json").read_bytes() == before
+        assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
+def test_resume_refuses_other_data(run: Run, basic: list[object], tmp_path: Path, reviews: Path) -> None:
+    data = tmp_path / "mine.csv"
+    data.write_text(reviews.read_text())
+    assert run(*basic, "--data", data, "--max-steps", 2, "--save-steps", 1)[0] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    data.write_text(reviews.read_text().replace("film", "plot"))
+    code, _, err = run("train", "--resume", tmp_path / "run")
+    assert code == 2
+    assert "the data changed" in one_line(err)
+
+
+def test_rows_longer_than_the_model_are_refused(run: Run, basic: list[object], tmp_path: Path) -> None:
+    data = tmp_path / "long.csv"
+    data.write_text("text,label\n" + "\n".join(f"{'good film ' * 30},{i % 2}" for i in range(20)))
+    code, _, err = run(*basic, "--data", data, "--max-length", 64)
+    assert code == 2
+    assert "the model has 32 positions; use --max-length 32" in one_line(err)
+
+
+def test_texts_without_words_do_not_lose_the_run(run: Run, basic: list[object], tmp_path: Path) -> None:
+    data = tmp_path / "emoji.csv"
+    data.write_text(
+        "text,label\n" + "\n".join(f"{'👍' if i % 2 else '👎'},{i % 2}" for i in range(20)), encoding="utf-8"
+    )
+    assert run(*basic, "--data", data, "--max-steps", 1)[0] == 0
 
 
 def test_control_sequences_in_names_do_not_reach_the_terminal(run: Run, basic: list[object]) -> None:

@@ -1,0 +1,44 @@
+"""From a configuration to a regularizer, with everything that a preset means."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.divergences import get_divergence
+from ssl_pdr.regularizers import RPT, VAT, JacobianRegularizer, Regularizer, get_regularizer
+
+
+def build_regularizer(config: TrainConfig) -> Regularizer | None:
+    """The regularizer that a resolved configuration describes; None for `none`."""
+    get_divergence(config.div)  # a name that does not exist is an error, whether it is used or not
+    if config.reg == "none":
+        return None
+    cls = get_regularizer(config.reg)
+    options: dict[str, Any] = {
+        "divergence": config.div,
+        "radius": config.radius,
+        "radius_unit": config.radius_unit,
+        "steps": config.search_steps,
+        "projections": config.projections,
+        "target_grad": config.target_grad,
+        "site": config.site,
+        "dropout": config.dropout,
+        "seed": config.seed,
+    }
+    taken = inspect.signature(cls).parameters
+    regularizer = cls(**{name: value for name, value in options.items() if name in taken})
+    if config.preset == "published-code":
+        _as_published(regularizer)
+    return regularizer
+
+
+def _as_published(regularizer: Regularizer) -> None:
+    """What the published code does beyond the options: noise on padding, one embedding pass, a logit Jacobian."""
+    regularizer.pads = True
+    if isinstance(regularizer, RPT):
+        regularizer.embeddings = "reused" if isinstance(regularizer, VAT) else "reused_detached"
+    if isinstance(regularizer, JacobianRegularizer) and not regularizer.weighted:
+        regularizer.of, regularizer.unbiased = "logits", False
+        regularizer.projections = regularizer.projections or 1
