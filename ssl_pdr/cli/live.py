@@ -98,7 +98,7 @@ def show_result(result: dict[str, Any]) -> None:
     """Scores beside the baseline, the budget, the time, and where the model lies."""
     config, scores, budget = result["config"], result["scores"], result["budget"]
     baseline = scores["baseline_tfidf"]
-    table = Table(title=escape(f"{config['data']} · {_method(config)} · seed {config['seed']}"))
+    table = Table(title=escape(f"{result['data']['name']} · {_method(config)} · seed {config['seed']}"))
     table.add_column("accuracy on")
     table.add_column("rows", justify="right")
     table.add_column("this model", justify="right", style="bold")
