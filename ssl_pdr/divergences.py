@@ -24,7 +24,7 @@ from ssl_pdr.errors import ConfigError
 from ssl_pdr.registry import Registry
 
 Form = Literal["log_q", "log_ratio"]
-Formula = Callable[[Tensor, Tensor], Tensor]
+Formula = Callable[..., Tensor]
 
 # Up to this |d| a Taylor series replaces a formula that cancels; from there on the formula loses two digits at most.
 _SERIES = 0.5
@@ -70,8 +70,10 @@ class Divergence:
             >>> get_divergence("kl")(p, q)  # KL(p‖q) = ½ log 2 + ½ log ⅔
             tensor([0.1438])
         """
-        log_p, log_q = _prepared(log_p), _prepared(log_q)
-        return self._sum(log_p, log_q - log_p)
+        log_p, log_q = _comparable(log_p, log_q)
+        if self.form == "log_q":
+            return self._by_the_book(log_p, log_q)
+        return self.formula(log_p, log_q, log_q - log_p)
 
     def from_logits(self, z_p: Tensor, z_q: Tensor) -> Tensor:
         """The divergence of each row from logits: exact down to differences of one unit in the last place.
@@ -89,16 +91,21 @@ class Divergence:
             >>> float(get_divergence("kl").from_logits(z, z + torch.tensor([[0.0, 1e-5, 0.0]]))) > 0
             True
         """
-        z_p, z_q = _prepared(z_p), _prepared(z_q)
-        log_p = _prepared(z_p.log_softmax(dim=-1))
-        return self._sum(log_p, _log_ratio(z_p, z_q, log_p))
+        z_p, z_q = _comparable(z_p, z_q)
+        if self.form == "log_q":
+            return self._by_the_book(z_p, z_q)
+        log_p, log_q = _floored(z_p.log_softmax(dim=-1)), _floored(z_q.log_softmax(dim=-1))
+        return self.formula(log_p, log_q, _log_ratio(z_p, z_q, log_p, log_q))
 
-    def _sum(self, log_p: Tensor, d: Tensor) -> Tensor:
-        if self.form == "log_ratio":
-            return self.formula(log_p, d)
-        # A formula written down from a book cancels near p = q: it gets twice the digits, where the device has them.
-        wide = log_p.dtype if log_p.device.type == "mps" else torch.float64
-        return self.formula(log_p.to(wide), log_p.to(wide) + d.to(wide)).to(log_p.dtype)
+    def _by_the_book(self, z_p: Tensor, z_q: Tensor) -> Tensor:
+        # A formula written down from a book cancels near p = q: it gets twice the digits, where the device has them,
+        # and log-probabilities normalised to all of them, since Σ p − Σ q ≠ 0 is as bad. Classes that vanish on both
+        # sides get one and the same tiny probability: no share of the sum, and no 0/0.
+        wide = z_p.dtype if z_p.device.type == "mps" else torch.float64
+        log_p, log_q = (_floored(z.to(wide).log_softmax(dim=-1)) for z in (z_p, z_q))
+        tiny = math.log(torch.finfo(wide).tiny)
+        vanishing = torch.maximum(log_p, log_q) < tiny
+        return self.formula(log_p.masked_fill(vanishing, tiny), log_q.masked_fill(vanishing, tiny)).to(z_p.dtype)
 
 
 Factory = Callable[[str], Divergence]
@@ -123,9 +130,9 @@ def register_divergence(
         curvature: g''(1); None if g is not smooth at 1.
         generator: the normalised g; the test battery compares against it where it is given.
         form: what the function takes. `log_q`: f(log_p, log_q), as in a book; it is called in float64, so that it
-            may cancel near p = q. `log_ratio`: f(log_p, d) with d = log q − log p, in the dtype of the input: for
-            functions that are exact for small d by themselves. Either takes (..., C) and returns (...), and detaches
-            nothing.
+            may cancel near p = q. `log_ratio`: f(log_p, log_q, d) with d = log q − log p, in the dtype of the input:
+            for functions that are exact for small d by themselves. They need all three: log p + d has lost log q
+            where p is 0. Either takes (..., C) and returns (...), and detaches nothing.
 
     Returns:
         The function, unchanged.
@@ -137,7 +144,7 @@ def register_divergence(
         >>> @register_divergence("le_cam", symmetric=True, bound=2.0, curvature=1.0)
         ... def le_cam(log_p, log_q):
         ...     p, q = log_p.exp(), log_q.exp()
-        ...     return ((p - q) ** 2 / (p + q).clamp_min(1e-300)).sum(-1)
+        ...     return ((p - q) ** 2 / (p + q)).sum(-1)
         >>> get_divergence("le_cam").symmetric
         True
         >>> unregister_divergence("le_cam")
@@ -198,17 +205,17 @@ def _power_generator(t: Any, a: float) -> Any:
 
 
 @register_divergence("kl", symmetric=False, curvature=1.0, generator=lambda t: _power_generator(t, 0), form="log_ratio")
-def kl(log_p: Tensor, d: Tensor) -> Tensor:
+def kl(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """KL(p‖q) = Σ p log(p/q): the clean posterior is the target (Eq. 4). The paper's choice against adversaries."""
-    return _power(log_p, d, 0.0)
+    return _power(log_p, log_q, d, 0.0)
 
 
 @register_divergence(
     "reverse_kl", symmetric=False, curvature=1.0, generator=lambda t: _power_generator(t, 1), form="log_ratio"
 )
-def reverse_kl(log_p: Tensor, d: Tensor) -> Tensor:
+def reverse_kl(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """KL(q‖p) = Σ q log(q/p): the noisy posterior may leave modes of the clean one out, not add any."""
-    return _power(log_p, d, 1.0)
+    return _power(log_p, log_q, d, 1.0)
 
 
 @register_divergence(
@@ -219,9 +226,9 @@ def reverse_kl(log_p: Tensor, d: Tensor) -> Tensor:
     generator=lambda t: (t**0.5 - 1) ** 2 / 2,
     form="log_ratio",
 )
-def squared_hellinger(log_p: Tensor, d: Tensor) -> Tensor:
+def squared_hellinger(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Squared Hellinger distance ½ Σ (√p − √q)²: bounded, so that one bad row cannot rule a batch."""
-    return _power(log_p, d, 0.5) / 4
+    return _power(log_p, log_q, d, 0.5) / 4
 
 
 @register_divergence(
@@ -232,7 +239,7 @@ def squared_hellinger(log_p: Tensor, d: Tensor) -> Tensor:
     generator=lambda t: (t * _log(t) - (1 + t) * _log((1 + t) / 2)) / 2,
     form="log_ratio",
 )
-def jensen_shannon(log_p: Tensor, d: Tensor) -> Tensor:
+def jensen_shannon(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Jensen-Shannon divergence ½ KL(p‖m) + ½ KL(q‖m), m = (p + q)/2, in nats.
 
     With s = d/2 a term is m·(s·tanh s − log cosh s): nothing in it cancels, and the gradient is finite for all s.
@@ -247,33 +254,33 @@ def jensen_shannon(log_p: Tensor, d: Tensor) -> Tensor:
         near * torch.tanh(near) - torch.log1p(2 * torch.sinh(near / 2).square()),
         math.log(2.0) - torch.log1p(tail) - 2 * far * tail / (1 + tail),
     )
-    return ((log_p.exp() + (log_p + d).exp()) / 2 * value).sum(dim=-1)
+    return ((log_p.exp() + log_q.exp()) / 2 * value).sum(dim=-1)
 
 
 @register_divergence("jeffreys", symmetric=True, curvature=2.0, generator=lambda t: (t - 1) * _log(t), form="log_ratio")
-def jeffreys(log_p: Tensor, d: Tensor) -> Tensor:
+def jeffreys(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Jeffreys' divergence KL(p‖q) + KL(q‖p): unbounded, harsh on confident disagreement (SMART's choice)."""
-    return _power(log_p, d, 0.0) + _power(log_p, d, 1.0)
+    return _power(log_p, log_q, d, 0.0) + _power(log_p, log_q, d, 1.0)
 
 
 @register_divergence("chi2", symmetric=False, curvature=2.0, generator=lambda t: (t - 1) ** 2, form="log_ratio")
-def chi_squared(log_p: Tensor, d: Tensor) -> Tensor:
+def chi_squared(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Pearson's Σ (q − p)²/p; grows like e^d; where the dtype would overflow it goes on linearly."""
-    return 2 * _power(log_p, d, 2.0)
+    return 2 * _power(log_p, log_q, d, 2.0)
 
 
 @register_divergence("neyman", symmetric=False, curvature=2.0, generator=lambda t: (t - 1) ** 2 / t, form="log_ratio")
-def neyman(log_p: Tensor, d: Tensor) -> Tensor:
+def neyman(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Neyman's Σ (q − p)²/q: Pearson's with the sides exchanged."""
-    return 2 * _power(log_p, d, -1.0)
+    return 2 * _power(log_p, log_q, d, -1.0)
 
 
 @register_divergence("tv", symmetric=True, bound=1.0, generator=lambda t: abs(t - 1) / 2, form="log_ratio")
-def total_variation(log_p: Tensor, d: Tensor) -> Tensor:
+def total_variation(log_p: Tensor, log_q: Tensor, d: Tensor) -> Tensor:
     """Total variation ½ Σ |q − p|. Not smooth at p = q: Eq. 7 does not hold, and the gradient does not vanish there."""
     small = d.abs() < _SERIES
     near = torch.expm1(torch.where(small, d, torch.zeros_like(d))) * log_p.exp()
-    return torch.where(small, near, (log_p + d).exp() - log_p.exp()).abs().sum(dim=-1) / 2
+    return torch.where(small, near, log_q.exp() - log_p.exp()).abs().sum(dim=-1) / 2
 
 
 def _power_family(parameter: str) -> Divergence:
@@ -285,8 +292,8 @@ def _power_family(parameter: str) -> Divergence:
     if not math.isfinite(a) or abs(a) > 100:
         raise ConfigError(f"power:a takes a number from -100 to 100, such as power:0.5, got {parameter!r}")
     return Divergence(
-        name=f"power:{a:g}",
-        formula=lambda log_p, d: _power(log_p, d, a),
+        name=f"power:{str(a).removesuffix('.0')}",
+        formula=lambda log_p, log_q, d: _power(log_p, log_q, d, a),
         symmetric=a == 0.5,
         bound=1 / (a * (1 - a)) if 0 < a < 1 else math.inf,
         curvature=1.0,
@@ -298,17 +305,17 @@ def _power_family(parameter: str) -> Divergence:
 _REGISTRY.register("power", _power_family)
 
 
-def _power(log_p: Tensor, d: Tensor, a: float) -> Tensor:
+def _power(log_p: Tensor, log_q: Tensor, d: Tensor, a: float) -> Tensor:
     """Σ p·(t^a − 1 − a(t − 1)) / (a(a − 1)), continuous in a, for t = e^d.
 
     Small d: Taylor series, whose k-th coefficient is (1 + a + … + a^(k−2))/k!, for any a. Else, with a ≤ ½:
     (p·expm1(a·d)/a − (q − p))/(a − 1), in which nothing blows up at a = 0.
     """
     if a > 0.5:  # exchanging the sides turns a into 1 − a
-        return _power(log_p + d, -d, 1 - a)
+        return _power(log_q, log_p, -d, 1 - a)
     small = d.abs() < _SERIES / max(1.0, abs(a))
     near = torch.where(small, d, torch.zeros_like(d))
-    p, q = log_p.exp(), (log_p + d).exp()
+    p, q = log_p.exp(), log_q.exp()
     # p·expm1(a·d)/a, without e^(a·d) on its own, which can overflow where p is 0.
     x = a * d
     low = torch.where(x.abs() < 1, x, torch.zeros_like(x))
@@ -333,23 +340,31 @@ def _series(d: Tensor, a: float) -> Tensor:
     return total * d.square()
 
 
-def _log_ratio(z_p: Tensor, z_q: Tensor, log_p: Tensor) -> Tensor:
+def _log_ratio(z_p: Tensor, z_q: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
     """The log ratio d = log q − log p from logits: δ − log1p(Σ p·expm1 δ), δ = z_q − z_p, exact for small δ.
 
-    δ is centred first, which changes nothing but the size of what is rounded: with Σ p·δ = 0 the sum is ≥ 0.
+    δ is centred first, which changes nothing but the size of what is rounded: with Σ p·δ = 0 the sum is ≥ 0. Where
+    it is large a good part of the mass has moved, and plain subtraction is the more accurate.
     """
     p = log_p.exp()
     delta = z_q - z_p
     delta = delta - (p * delta).sum(dim=-1, keepdim=True).detach()
     near = delta.abs().amax(dim=-1, keepdim=True) < _OVERFLOW
     small = torch.where(near, delta, torch.zeros_like(delta))
-    exact = small - torch.log1p((p * torch.expm1(small)).sum(dim=-1, keepdim=True))
-    return torch.where(near, exact, _prepared(z_q.log_softmax(dim=-1)) - log_p)
+    moved = (p * torch.expm1(small)).sum(dim=-1, keepdim=True)
+    return torch.where(near & (moved < 1), small - torch.log1p(moved), log_q - log_p)
 
 
-def _prepared(x: Tensor) -> Tensor:
-    """At least float32, and −inf as a very low finite number: its probability is 0, and differences stay defined."""
-    x = x.float() if x.dtype.itemsize < 4 else x
+def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in one dtype of at least float32; broadcasting is refused, (B, C) against (B, 1, C) being a silent B × B."""
+    if a.shape != b.shape:
+        raise ConfigError(f"two posteriors have one shape (..., C), got {tuple(a.shape)} and {tuple(b.shape)}")
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return _floored(a.to(dtype)), _floored(b.to(dtype))
+
+
+def _floored(x: Tensor) -> Tensor:
+    """−inf as a very low finite number: its probability is 0, and differences stay defined."""
     return x.clamp_min(-torch.finfo(x.dtype).max / 16)
 
 

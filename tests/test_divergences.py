@@ -159,6 +159,20 @@ def classes_outside_the_support_do_not_count(div: Divergence) -> None:
     assert torch.isfinite(div(z[:1].log_softmax(-1), w[:1].log_softmax(-1))).all()
 
 
+def a_class_may_have_mass_on_one_side_only(div: Divergence) -> None:
+    """The limit as the class's probability goes to 0 on the other side; merging it away shows that q is not lost."""
+    some, more = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.5, 0.25, 0.25]])
+    for dtype in (torch.float32, torch.float64):
+        for lowest in (-math.inf, -1e4, -1e30):
+            without, with_it = some.to(dtype).log().clamp_min(lowest), more.to(dtype).log()
+            for p, q in ((without, with_it), (with_it, without)):
+                for value in (div(p, q), div.from_logits(p, q)):
+                    assert not value.isnan().any()
+                    if math.isfinite(div.bound) and div.bound < 100:  # continuous: no jump from a tiny mass to none
+                        limit = [x.double().clamp_min(-600) for x in (p, q)]
+                        torch.testing.assert_close(value.double(), div(*limit), rtol=1e-6, atol=0)
+
+
 def half_precision_is_computed_in_float32(div: Divergence) -> None:
     z = torch.randn(4, 3)
     for dtype in (torch.float16, torch.bfloat16):
@@ -183,6 +197,7 @@ BATTERY: list[Callable[[Divergence], None]] = [
     survives_a_common_shift,
     finite_at_saturation,
     classes_outside_the_support_do_not_count,
+    a_class_may_have_mass_on_one_side_only,
     half_precision_is_computed_in_float32,
     takes_any_leading_shape,
 ]
@@ -206,7 +221,7 @@ def registered(name: str, formula: Callable[[Tensor, Tensor], Tensor], **traits:
 def triangular(log_p: Tensor, log_q: Tensor) -> Tensor:
     """As a textbook has it; nothing in it is careful."""
     p, q = log_p.exp(), log_q.exp()
-    return ((p - q) ** 2 / (p + q).clamp_min(1e-300)).sum(-1)
+    return ((p - q) ** 2 / (p + q)).sum(-1)
 
 
 TRIANGULAR: dict[str, Any] = {
@@ -225,6 +240,18 @@ def test_registering_a_divergence_buys_the_battery(check: Callable[[Divergence],
     assert "triangular" not in list_divergences()
 
 
+def test_a_textbook_kl_is_exact_to_float64_rounding() -> None:
+    """Float32 log-probabilities sum to 1 ± 1e-7, which a formula that is not normalised takes for divergence."""
+    z, w = near(3, 1.0, seed=0)
+    log_p, log_q = z.log_softmax(-1), w.log_softmax(-1)
+    with registered("book_kl", lambda p, q: (p.exp() * (p - q)).sum(-1), symmetric=False) as div:
+        for value, exact in (
+            (div.from_logits(z, w), get_divergence("kl").from_logits(z.double(), w.double())),
+            (div(log_p, log_q), get_divergence("kl").from_logits(log_p.double(), log_q.double())),
+        ):
+            torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("formula", "traits", "check"),
     [
@@ -235,7 +262,7 @@ def test_registering_a_divergence_buys_the_battery(check: Callable[[Divergence],
         (lambda p, q: triangular(p, q.detach()), TRIANGULAR, both_sides_have_gradient),
         (lambda p, q: triangular(p, q) + 1e-3, TRIANGULAR, never_negative_and_zero_only_at_equality),
         (lambda p, q: ((p.exp() - q.exp()) ** 2).sum(-1), TRIANGULAR, merging_classes_never_increases_it),
-        (lambda p, q: (p.exp() / q.exp()).log().square().sum(-1), TRIANGULAR, finite_at_saturation),
+        (lambda p, q: (p.exp() * (p.exp() / q.exp()).log()).sum(-1), TRIANGULAR, finite_at_saturation),
     ],
 )
 def test_the_battery_catches_mistakes(
@@ -295,6 +322,33 @@ def test_any_logits_give_a_value_that_makes_sense(name: str, logits: list[tuple[
     assert all(torch.isfinite(g).all() for g in torch.autograd.grad(value.sum(), (z, w)))
 
 
+def test_values_with_a_class_on_one_side_only() -> None:
+    log_p, log_q = torch.tensor([[0.5, 0.5, 0.0]]).log(), torch.tensor([[0.5, 0.25, 0.25]]).log()
+    mean = torch.tensor([0.5, 0.375, 0.125])
+    entropies = [float((x.exp() * x.clamp_min(-99)).sum()) for x in (log_p, log_q)]
+    for name, expected in (
+        ("kl", 0.5 * math.log(2)),
+        ("shl", 1 - 0.5 - math.sqrt(0.125)),
+        ("tv", 0.25),
+        ("jsd", sum(entropies) / 2 - float((mean * mean.log()).sum())),
+        ("neyman", 0.5),
+    ):
+        for value in (get_divergence(name)(log_p, log_q), get_divergence(name).from_logits(log_p, log_q)):
+            assert float(value) == pytest.approx(expected, rel=1e-5), name
+
+
+def test_the_two_posteriors_have_one_shape() -> None:
+    with pytest.raises(ConfigError, match="one shape"):
+        get_divergence("kl").from_logits(torch.randn(2, 3), torch.randn(2, 1, 3))
+
+
+def test_bounds_hold_in_float32_at_saturation() -> None:
+    z, w = (torch.rand(2, 4000, 5) * 2 - 1) * 1e4
+    for name in ("shl", "jsd", "tv", "power:0.3"):
+        div = get_divergence(name)
+        assert (div.from_logits(z, w) <= div.bound * (1 + 1e-6)).all(), name
+
+
 def test_family_members_meet_their_relatives() -> None:
     log_p, log_q = pairs()
     for parameter, relative, factor in (
@@ -308,6 +362,8 @@ def test_family_members_meet_their_relatives() -> None:
             get_divergence(f"power:{parameter}")(log_p, log_q), factor * get_divergence(relative)(log_p, log_q)
         )
     assert get_divergence("power").name == "power:0.5"
+    assert get_divergence("power:2").name == "power:2"
+    assert get_divergence("power:0.123456789").name == "power:0.123456789"
     assert get_divergence("power:0.25").bound == pytest.approx(16 / 3)
 
 
