@@ -101,7 +101,7 @@ def load_corpus(
         return _finish(corpus, seed, limit)
     train, held_out, names, notes = _read_labelled(data, columns)
     if evaluation is not None:
-        frame, found, _ = _canonical(*_read(evaluation, "evaluation"), columns)
+        frame, found, _ = _canonical(*_read(evaluation, "validation"), columns)
         held_out = _numbered(frame, _known_labels(frame, found, names, evaluation), names)
     if held_out is None:
         if not 0 < eval_frac < 1:
@@ -259,8 +259,8 @@ def _canonical(data: str, frame: pd.DataFrame, columns: Columns) -> tuple[pd.Dat
                 f"{data} has no column {column!r} ({option}){hint} It has: {', '.join(map(str, frame.columns))}"
             )
     disagreed = frame[label].astype(str) == _NO_AGREEMENT
-    if disagreed.all():
-        raise DataError(f"{data}: every label is '-'; choose another --label-column")
+    if "entailment" not in set(frame[label].astype(str)):
+        disagreed[:] = False  # elsewhere than in NLI "-" is a label like any other
     notes = {"rows without an agreed label ('-')": int(disagreed.sum())} if disagreed.any() else {}
     frame = frame[~disagreed]
     _refuse_missing(frame[label].isna() | (frame[label].astype(str).str.strip() == ""), data, label, "label")

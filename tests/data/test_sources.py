@@ -93,10 +93,15 @@ def test_columns_are_guessed_mapped_and_paired(tmp_path: Path) -> None:
 
 
 def test_rows_without_an_agreed_label_are_left_out_and_counted(tmp_path: Path) -> None:
-    rows = [*ROWS, ("nobody agrees", "-")]
-    corpus = load_corpus(csv(tmp_path, rows, header="text,gold_label"))
+    rows = [(text, {"yes": "entailment", "no": "neutral"}[label]) for text, label in ROWS]
+    corpus = load_corpus(csv(tmp_path, [*rows, ("nobody agrees", "-")], header="text,gold_label"))
     assert corpus.notes["rows without an agreed label ('-')"] == 1
-    assert corpus.label_names == ["no", "yes"]
+    assert corpus.label_names == ["entailment", "neutral"]
+
+
+def test_plus_and_minus_are_labels(tmp_path: Path) -> None:
+    rows = [(text, {"yes": "+", "no": "-"}[label]) for text, label in ROWS]
+    assert load_corpus(csv(tmp_path, rows)).label_names == ["+", "-"]
 
 
 def test_duplicates_and_leaks_are_counted(tmp_path: Path) -> None:
