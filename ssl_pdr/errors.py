@@ -42,8 +42,6 @@ class UnknownNameError(PDRError, KeyError):
 class InterruptedRunError(PDRError):
     """The user stopped a run; it can be resumed."""
 
-    exit_code = 130
-
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for an unknown `name` of a `kind`, with the closest of the `known` names.

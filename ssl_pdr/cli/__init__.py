@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PDRError as error:
         code = _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted; finished runs and checkpoints are kept", 130)
+        code = _fail("interrupted; finished runs and checkpoints are kept", 2)
     except Exception as error:
         if "--verbose" in sys.argv or "--verbose" in (arguments or ()):
             raise
