@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from ssl_pdr.data.collate import Features, MixedCollator, MixedDataset
+from ssl_pdr.data.collate import FAILURE, MixedCollator, MixedDataset, Mixture
 from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler
+from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
 from ssl_pdr.objective import Counts, LossParts, Objective
 from ssl_pdr.regularizers import Regularizer
@@ -29,8 +30,9 @@ class PDRTrainer(Trainer):
     Args:
         model: a model whose output has `.logits`.
         args: training arguments. `logging_nan_inf_filter` is turned off: a loss that is not finite is an error here.
-        train_dataset: labelled rows, tokenized, with `labels`.
-        unlabelled_dataset: tokenized rows; None or empty for plain supervised training with R.
+        train_dataset: labelled rows, tokenized, with `labels`; a `Mixture` of several such data sets.
+        unlabelled_dataset: tokenized rows; an `IterableDataset` or a `Stream`, which need a number as `ratio`; a `Mixture`
+            of several; None or empty for plain supervised training with R.
         regularizer: R; None for plain fine-tuning.
         alpha: weight of R, at least 0; 0 is plain fine-tuning.
         ratio: `proportional`, or unlabelled rows per labelled row.
@@ -40,6 +42,8 @@ class PDRTrainer(Trainer):
     Raises:
         ConfigError: for several visible GPUs without a launcher, or an α that is negative or not finite.
         NonFiniteLossError: while training, naming the part of the loss that is not finite; the last checkpoint stays.
+        StreamError: at the end of a training that a stream cut short by ending or failing; a checkpoint is saved first,
+            unless `save_strategy` is "no".
 
     Example:
         trainer = PDRTrainer(model, args, train_dataset=labelled, unlabelled_dataset=pool,
@@ -55,8 +59,8 @@ class PDRTrainer(Trainer):
         model: nn.Module,
         args: TrainingArguments,
         *,
-        train_dataset: Sequence[Features],
-        unlabelled_dataset: Sequence[Features] | None = None,
+        train_dataset: Any,
+        unlabelled_dataset: Any = None,
         regularizer: Regularizer | None = None,
         alpha: float = 1.0,
         ratio: str | float = "proportional",
@@ -79,23 +83,31 @@ class PDRTrainer(Trainer):
         self.objective = Objective(regularizer, alpha)
         self.ratio = ratio
         self.zero_noise_every = zero_noise_every
+        self._failure: str | None = None
         self._counts = Counts(0, 0)
         self._sums = _StepSums()
         self.add_callback(_Epochs(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of exact composition, for this process; not prepared by accelerate, which would shard them again."""
-        accepted = inspect.signature(unwrap(self.model).forward).parameters
-        rows = MixedDataset(self.train_dataset, self.unlabelled_dataset, accepted)
         args = self.args
+        accepted = inspect.signature(unwrap(self.model).forward).parameters
+        labelled = Mixture.of(self.train_dataset, "train_dataset")
+        if any(isinstance(part, Stream) for part in labelled.parts):
+            raise ConfigError("train_dataset: got a stream, expected labelled data with a length, read to its end")
+        rows = MixedDataset(labelled, Mixture.of(self.unlabelled_dataset, "unlabelled_dataset"), accepted)
         batches = MixedBatchSampler(
-            len(rows.labelled),
-            len(rows.unlabelled),
+            [size or 0 for size in rows.labelled.sizes] or 0,
+            rows.unlabelled.sizes,
             args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
             ratio=self.ratio,
             lengths=rows.lengths(),
             seed=args.seed if args.data_seed is None else args.data_seed,
+            labelled_weights=rows.labelled.weights,
+            unlabelled_weights=rows.unlabelled.weights,
+            temperature=rows.unlabelled.temperature,
         )
+        streams = rows.read_streams(batches)
         return DataLoader(
             rows,
             batch_sampler=ShardedBatchSampler(
@@ -104,19 +116,42 @@ class PDRTrainer(Trainer):
             collate_fn=MixedCollator(self.data_collator),
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
-            persistent_workers=args.dataloader_persistent_workers,
+            # Workers that begin anew in each epoch would read a stream from its beginning up to there.
+            persistent_workers=args.dataloader_persistent_workers or (streams and args.dataloader_num_workers > 0),
             prefetch_factor=args.dataloader_prefetch_factor,
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """The micro-batches of one optimizer step; counts its labelled and all rows over all processes."""
-        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = Counts.of(*batches)
+        if self._failure is not None:
+            return [], None
+        batches = list(islice(epoch_iterator, num_batches))
+        failures = [str(batch[FAILURE]) for batch in batches if FAILURE in batch]
+        counts = Counts(0, 0) if failures else Counts.of(*batches)
+        failed = len(failures)
         if self.args.world_size > 1:
-            total = torch.tensor([counts.labelled, counts.rows], device=device)
-            counts = Counts(*self.accelerator.reduce(total, reduction="sum").tolist())
+            total = torch.tensor([counts.labelled, counts.rows, failed], device=device)
+            labelled, rows, failed = self.accelerator.reduce(total, reduction="sum").tolist()
+            counts = Counts(labelled, rows)
+        if failed:  # on any process: then no process takes the step
+            self._failure = next(iter(failures), "a stream failed on another process")
+            return [], None
         self._counts = counts
-        return batches, items
+        # How many labels there are is in the counts; the Trainer asks for no other number.
+        return batches, None
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer.train`; a stream that cut the training short is an error at its end."""
+        self._failure = None
+        outcome = super().train(*args, **kwargs)
+        if self._failure is not None:
+            raise StreamError(f"training stopped at step {self.state.global_step}: {self._failure}")
+        return outcome
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a stream has ended or failed, so that no further step can be taken."""
+        return self._failure is not None
 
     def compute_loss(
         self,
@@ -204,7 +239,7 @@ class _StepSums:
 
 
 class _Epochs(TrainerCallback):
-    """Tell samplers and noise the epoch."""
+    """Tell samplers and noise the epoch; stop with a checkpoint where a stream has no more rows."""
 
     def __init__(self, trainer: PDRTrainer) -> None:
         self._trainer = trainer
@@ -214,3 +249,8 @@ class _Epochs(TrainerCallback):
         kwargs["train_dataloader"].batch_sampler.set_epoch(epoch)
         if self._trainer.objective.regularizer is not None:
             self._trainer.objective.regularizer.set_epoch(epoch)
+
+    def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._trainer.cut_short:
+            control.should_training_stop = True
+            control.should_save = args.save_strategy != "no"

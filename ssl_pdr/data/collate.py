@@ -1,22 +1,78 @@
-"""Labelled and unlabelled rows as one table, and batches that know which row is which."""
+"""Labelled and unlabelled rows under one numbering, and batches that know which row is which."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import Any, TypeAlias
 
+import numpy as np
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from ssl_pdr.errors import DataError
+from ssl_pdr.data.mixing import MixedBatchSampler
+from ssl_pdr.data.streams import Stream, StreamError, StreamReader
+from ssl_pdr.errors import ConfigError, DataError
 from ssl_pdr.objective import UNLABELLED
 
-Features = Mapping[str, Any]
+Features: TypeAlias = Mapping[str, Any]
+Pool: TypeAlias = Sequence[Features] | Stream
+
+FAILURE = "failure"  # the key of a batch that could not be read
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several data sets as one side of the mix.
+
+    Args:
+        parts: tokenized data sets; unlabelled ones may be streams.
+        weights: relative weight of each; None goes by size, so that every row is seen equally often.
+        temperature: weigh by size^(1/temperature) instead; for unlabelled data sets of known size.
+
+    Example:
+        Mixture([reviews, Stream(crawl)], weights=[1, 0.3])
+    """
+
+    parts: Sequence[Any]
+    weights: Sequence[float] | None = None
+    temperature: float | None = None
+
+    @classmethod
+    def of(cls, data: Any, name: str) -> Mixture:
+        """`data` as a mixture of pools: a mixture, one data set, a stream, or nothing.
+
+        Raises:
+            ConfigError: for a mixture that is empty or has an empty part.
+        """
+        if not isinstance(data, Mixture):
+            one = [] if data is None else [_pool(data, name)]
+            return cls([pool for pool in one if isinstance(pool, Stream) or len(pool)])
+        pools = [_pool(part, f"{name} {number}") for number, part in enumerate(data.parts, 1)]
+        for number, pool in enumerate(pools, 1):
+            if not isinstance(pool, Stream) and len(pool) == 0:
+                raise ConfigError(f"{name}: part {number} of {len(pools)} has no rows; leave it out")
+        if not pools:
+            raise ConfigError(f"{name}: got a mixture of nothing, expected at least one data set, or None")
+        return cls(pools, data.weights, data.temperature)
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def sizes(self) -> list[int | None]:
+        """Rows of each part; None for a stream."""
+        return [None if isinstance(part, Stream) else len(part) for part in self.parts]
 
 
 class MixedDataset(Dataset[dict[str, Any]]):
-    """Labelled rows first, then unlabelled ones, under one numbering: what `MixedBatchSampler` draws from.
+    """Labelled pools first, then unlabelled ones, then streams, under the numbering of `MixedBatchSampler`.
 
     Row i is a dictionary of model inputs, its `labels` (−100 without one), its `row_id` i and its `row_weight` 1. A
     negative index ~i is row i at weight 0, which fills a micro-batch that would have no row.
@@ -27,30 +83,83 @@ class MixedDataset(Dataset[dict[str, Any]]):
         columns: the names that the model takes; other columns are left out.
     """
 
-    def __init__(
-        self, labelled: Sequence[Features], unlabelled: Sequence[Features] | None, columns: Collection[str]
-    ) -> None:
+    def __init__(self, labelled: Mixture, unlabelled: Mixture, columns: Collection[str]) -> None:
         self.labelled = labelled
-        self.unlabelled: Sequence[Features] = [] if unlabelled is None else unlabelled
+        self.unlabelled = unlabelled
         self.columns = frozenset(columns) - {"labels", "label"}
+        sized = [part for part in unlabelled.parts if not isinstance(part, Stream)]
+        self._tables = [*(_trimmed(part, self.columns | {"labels", "label"}) for part in labelled.parts)]
+        self._tables += [_trimmed(part, self.columns) for part in sized]
+        self._ends = list(accumulate(map(len, self._tables)))
+        self._n_labelled = len(labelled)
+        self._streams: list[StreamReader] = []
+
+    def read_streams(self, batches: MixedBatchSampler) -> bool:
+        """Read the streams as these batches ask for their rows; whether there are any."""
+        streams = [part for part in self.unlabelled.parts if isinstance(part, Stream)]
+        self._streams = [
+            StreamReader(
+                stream,
+                batches.seed,
+                number,
+                None if batches.lengths is None else partial(batches.stream_window, number),
+            )
+            for number, stream in enumerate(streams)
+        ]
+        return bool(streams)
 
     def __len__(self) -> int:
-        return len(self.labelled) + len(self.unlabelled)
+        if None in self.unlabelled.sizes:
+            raise TypeError("a mix with a stream has no length")
+        return self._ends[-1]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of one batch; of a stream that has ended or failed, one row that says so under `FAILURE`.
+
+        An error raised here would reach the trainer wrapped in the traceback of a data worker, or not, and after batches
+        that were loaded ahead; as a row it takes its turn.
+        """
+        try:
+            return self._take(indices)
+        except StreamError as error:
+            return [{FAILURE: str(error)}]
+
+    def _take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)  # pool: (place in the batch, row of the pool)
+        for place, index in enumerate(indices):
+            pool, row = self._locate(index if index >= 0 else ~index)
+            wanted[pool].append((place, row))
+        made: list[dict[str, Any]] = [{}] * len(indices)
+        for pool, entries in wanted.items():
+            rows = [row for _, row in entries]
+            source = self._tables[pool] if pool < len(self._tables) else self._streams[pool - len(self._tables)]
+            taken = source.take(rows) if isinstance(source, StreamReader) else _rows(source, rows)
+            for (place, _), features in zip(entries, taken, strict=True):
+                made[place] = self._features(features, indices[place])
+        return made
+
+    def _locate(self, row_id: int) -> tuple[int, int]:
+        beyond = row_id - self._ends[-1]
+        if beyond >= 0:
+            place, stream = divmod(beyond, len(self._streams))
+            return len(self._tables) + stream, place
+        pool = bisect_right(self._ends, row_id)
+        return pool, row_id - (self._ends[pool - 1] if pool else 0)
+
+    def _features(self, row: Features, index: int) -> dict[str, Any]:
         row_id, weight = (index, 1.0) if index >= 0 else (~index, 0.0)
-        has_label = row_id < len(self.labelled)
-        row = self.labelled[row_id] if has_label else self.unlabelled[row_id - len(self.labelled)]
-        label = _label(row, row_id) if has_label and weight else UNLABELLED
+        label = _label(row, row_id) if row_id < self._n_labelled and weight else UNLABELLED
         features = {name: row[name] for name in row if name in self.columns}
         return {**features, "labels": label, "row_id": row_id, "row_weight": weight}
 
-    def lengths(self) -> list[int] | None:
-        """Number of tokens of each row; None where rows have no `input_ids`."""
-        parts = [part for part in (self.labelled, self.unlabelled) if len(part)]
-        if not all("input_ids" in part[0] for part in parts):
-            return None
-        return [len(ids) for part in parts for ids in _column(part, "input_ids")]
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int32]] | None:
+        """Number of tokens of each numbered row, int32; None where rows have no `input_ids`."""
+        parts = [_token_counts(table) for table in self._tables]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
 
 
 class MixedCollator:
@@ -65,12 +174,39 @@ class MixedCollator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """The rows as one batch."""
+        if FAILURE in rows[0]:
+            return rows[0]
         ours: dict[str, Tensor] = {
             "row_id": torch.tensor([row["row_id"] for row in rows]),
             "row_weight": torch.tensor([row["row_weight"] for row in rows]),
         }
         features = [{k: v for k, v in row.items() if k not in ours} for row in rows]
         return {**self.collate(features), **ours}
+
+
+def _pool(data: Any, name: str) -> Pool:
+    if isinstance(data, Stream):
+        return data
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, IterableDataset):
+        pool: Pool = data
+        return pool
+    if isinstance(data, Iterable):
+        return Stream(data, name=name)
+    raise ConfigError(f"{name}: got {type(data).__name__}, expected a data set with a length, or one to iterate over")
+
+
+def _trimmed(table: Any, columns: Collection[str]) -> Any:
+    """A table of `datasets` without the columns that nobody wants: reading text costs time."""
+    if not hasattr(table, "select_columns"):
+        return table
+    return table.select_columns([name for name in table.column_names if name in columns])
+
+
+def _rows(table: Any, rows: list[int]) -> list[Features]:
+    if hasattr(table, "column_names"):  # a table of `datasets`, which is read much faster at once
+        columns = table[rows]
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [table[row] for row in rows]
 
 
 def _label(row: Features, row_id: int) -> int:
@@ -80,8 +216,12 @@ def _label(row: Features, row_id: int) -> int:
     return int(label)
 
 
-def _column(part: Sequence[Features], name: str) -> Sequence[Any]:
-    if hasattr(part, "column_names"):  # a table of `datasets`, whose columns can be read at once
-        column: Sequence[Any] = part[name]  # type: ignore[call-overload]
-        return column
-    return [row[name] for row in part]
+def _token_counts(table: Any) -> np.ndarray[Any, np.dtype[np.int32]] | None:
+    if not hasattr(table, "with_format"):
+        rows = [table[row] for row in range(len(table))]
+        return np.array([len(row["input_ids"]) for row in rows], np.int32) if "input_ids" in rows[0] else None
+    if "input_ids" not in table.column_names:
+        return None
+    arrow = table.select_columns("input_ids").with_format("arrow")
+    counts = [pc.list_value_length(part["input_ids"]).to_numpy() for part in arrow.iter(batch_size=50_000)]
+    return np.concatenate(counts).astype(np.int32)

@@ -1,13 +1,14 @@
-"""Mixing: batches of exact composition from a labelled and an unlabelled pool.
+"""Mixing: batches of exact composition from labelled and unlabelled pools.
 
 `MixedBatchSampler` says which rows make up an optimizer step; `ShardedBatchSampler` cuts each step into what one
 process loads at a time. Neither has a state but the epoch, so every rank computes the same batches and a run
-resumes at any step.
+resumes at any step. Nothing is as long as a corpus: an epoch is made a window of batches at a time.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from numbers import Real
@@ -17,12 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
+from ssl_pdr.data.permutation import IntArray, endless
+from ssl_pdr.data.shares import Shares, shares
 from ssl_pdr.data.splits import exact_share, whole_number
 from ssl_pdr.errors import ConfigError
 
-IntArray: TypeAlias = NDArray[np.int64]
+Lengths: TypeAlias = NDArray[np.integer]
 
-# Streams of random numbers; the two pools come first, in the order of their columns in `compose`.
+# Streams of random numbers; pool p of a side has the stream (side, p).
 _LABELLED, _UNLABELLED, _VISITS = range(3)
 
 
@@ -70,18 +73,26 @@ class MixedBatchSampler(Sampler[list[int]]):
     both: all labelled rows, and as many unlabelled ones as `ratio` says. So no row comes again before all of its
     pool were used, over epochs too (with `lengths`, to within a window, since a window is reordered).
 
+    Each side may consist of several pools, whose turns are spread evenly: by size, so that each row is seen equally
+    often, or by weights or a temperature, which leave the number of rows in an epoch as it is. A pool of unknown size (None)
+    is a stream: place k of stream s of S has the number n + k·S + s, n being the rows of all other pools.
+
     Args:
-        n_labelled: rows with a label, at least 1.
-        n_unlabelled: rows without; 0 is plain fine-tuning.
+        n_labelled: rows with a label, at least 1; a list of numbers for several pools, numbered one after the other.
+        n_unlabelled: rows without; 0 is plain fine-tuning. A list for several pools, in which None is a stream.
         batch_size: rows of one optimizer step, over all ranks and accumulation steps.
         ratio: `proportional` takes every unlabelled row once an epoch; a number r > 0 takes r of them for each
-            labelled row. Prefer a number when the unlabelled pool is so large that a pass over it is too long.
-        lengths: (n_labelled + n_unlabelled,) tokens of each row. If given, batches hold rows of similar
+            labelled row, and needs a batch of at least r + 1 rows. Prefer a number when the unlabelled pool is so
+            large that a pass over it is too long; streams need one.
+        lengths: tokens of each numbered row (of streams there are none). If given, batches hold rows of similar
             length, so that less padding is computed; which rows an epoch has, and each batch's composition,
             stay the same.
         seed: any whole number of at least 0.
         bucket_batches: rows are sorted by length within windows of at most this many batches; more means less
             padding and less chance in who meets whom.
+        labelled_weights: relative weights of the labelled pools; None goes by size.
+        unlabelled_weights: likewise of the unlabelled pools; with a stream, None treats all alike.
+        temperature: the unlabelled pools weigh size^(1/temperature); in place of weights.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -97,24 +108,41 @@ class MixedBatchSampler(Sampler[list[int]]):
 
     def __init__(
         self,
-        n_labelled: int,
-        n_unlabelled: int,
+        n_labelled: int | Sequence[int],
+        n_unlabelled: int | Sequence[int | None],
         batch_size: int,
         ratio: str | float = "proportional",
         lengths: Sequence[int] | ArrayLike | None = None,
         seed: int = 0,
         bucket_batches: int = 50,
+        *,
+        labelled_weights: Sequence[float] | None = None,
+        unlabelled_weights: Sequence[float] | None = None,
+        temperature: float | None = None,
     ) -> None:
-        self.n_labelled = whole_number("n_labelled", n_labelled, 1)
-        self.n_unlabelled = whole_number("n_unlabelled", n_unlabelled, 0)
+        labelled, unlabelled = _sizes("n_labelled", n_labelled), _sizes("n_unlabelled", n_unlabelled)
+        self.n_labelled = whole_number("n_labelled", sum(size or 0 for size in labelled), 1)
+        self.n_unlabelled = sum(size or 0 for size in unlabelled)
+        self.n_streams = unlabelled.count(None)
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = whole_number("seed", seed, 0)
         self.bucket_batches = whole_number("bucket_batches", bucket_batches, 1)
         self.ratio = ratio
         self.lengths = _checked_lengths(lengths, self.n_labelled + self.n_unlabelled)
-        self.composition = compose(
-            self.n_labelled, _unlabelled_per_epoch(ratio, self.n_labelled, self.n_unlabelled), self.batch_size
+        per_epoch = (self.n_labelled, self._unlabelled_per_epoch())
+        self.composition = compose(*per_epoch, self.batch_size)
+        self._sides = (
+            _Side(_LABELLED, labelled, 0, shares(labelled, labelled_weights, None, "labelled")),
+            _Side(
+                _UNLABELLED,
+                unlabelled,
+                self.n_labelled,
+                shares(unlabelled, unlabelled_weights, temperature, "unlabelled"),
+            ),
         )
+        self._per_epoch = per_epoch
+        # Rows of each side before each batch.
+        self._before = np.vstack([np.zeros((1, 2), dtype=np.int64), np.cumsum(self.composition, axis=0)])
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -125,31 +153,108 @@ class MixedBatchSampler(Sampler[list[int]]):
         return len(self.composition)
 
     def __iter__(self) -> Iterator[list[int]]:
-        rows = self._rows()
-        ends = np.cumsum(self.composition.sum(axis=1)).tolist()
-        return (rows[start:end].tolist() for start, end in pairwise([0, *ends]))
+        return self._batches(self.epoch)
 
-    def _rows(self) -> IntArray:
-        """All rows of this epoch, batch after batch."""
-        n_batches = len(self)
-        n_windows = -(-n_batches // self.bucket_batches)
-        window = np.arange(n_batches) * n_windows // n_batches
-        chance = _generator(self.seed, _VISITS, self.epoch).random(n_batches)
-        visits = np.lexsort((chance, window))  # window after window, the batches of each in random order
+    def stream_window(self, stream: int, place: int) -> tuple[int, int]:
+        """The places of a stream, first and one past the last, that share a window with `place`.
+
+        Place k of a window stands for its k-th shortest row where rows are sorted by length, and for the k-th otherwise:
+        who reads the stream sorts what is between the two.
+        """
+        side = self._sides[1]
+        pool = [i for i, size in enumerate(side.sizes) if size is None][stream]
+        n_windows = self._n_windows()
+
+        def first(number: int) -> int:
+            epoch, window = divmod(number, n_windows)
+            rows = epoch * self._per_epoch[1] + self._before[self._first_batch(window), 1]
+            return int(side.shares.counts(np.array([rows]))[0, pool])
+
+        ahead = 1
+        while first(ahead) <= place:
+            ahead *= 2
+        window = bisect_right(range(ahead + 1), place, key=first) - 1
+        return first(window), first(window + 1)
+
+    def _n_windows(self) -> int:
+        return -(-len(self) // self.bucket_batches)
+
+    def _first_batch(self, window: int) -> int:
+        return -(-window * len(self) // self._n_windows())
+
+    def _batches(self, epoch: int) -> Iterator[list[int]]:
+        for window in range(self._n_windows()):
+            batches = slice(self._first_batch(window), self._first_batch(window + 1))
+            rows = self._window(epoch, window, batches).tolist()
+            ends = np.cumsum(self.composition[batches].sum(axis=1)).tolist()
+            yield from (rows[start:end] for start, end in pairwise([0, *ends]))
+
+    def _window(self, epoch: int, window: int, batches: slice) -> IntArray:
+        """All rows of some batches in a row, batch after batch."""
+        n_batches = batches.stop - batches.start
+        visits = _generator(self.seed, _VISITS, epoch, window).permutation(n_batches)
         rows, batch_of = [], []
-        pools = ((_LABELLED, 0, self.n_labelled), (_UNLABELLED, self.n_labelled, self.n_unlabelled))
-        for (stream, first, size), counts in zip(pools, self.composition.T, strict=True):
-            total = int(counts.sum())
-            drawn = first + _draw(size, total, self.epoch * total, self.seed, stream)
-            batch = np.repeat(np.arange(n_batches), counts)
-            if self.lengths is not None:
-                # Both pools are dealt to the batches in the same order of visits, from short to long: that
-                # gives a batch rows of similar length, and lets chance say when a length has its turn.
-                drawn = drawn[np.lexsort((self.lengths[drawn], window[batch]))]
-                batch = np.repeat(visits, counts[visits])
-            rows.append(drawn)
-            batch_of.append(batch)
+        for column, side in enumerate(self._sides):
+            edges = epoch * self._per_epoch[column] + self._before[batches.start : batches.stop + 1, column]
+            places = side.shares.counts(edges)
+            for pool, size in enumerate(side.sizes):
+                start, counts = int(places[0, pool]), np.diff(places[:, pool])
+                drawn = self._draw(side, pool, size, start, int(counts.sum()))
+                batch = np.repeat(np.arange(n_batches), counts)
+                if self.lengths is not None:
+                    # Every pool is dealt to the batches in the same order of visits, from short to long: that
+                    # gives a batch rows of similar length, and lets chance say when a length has its turn.
+                    if size is not None:
+                        drawn = drawn[np.argsort(self.lengths[drawn], kind="stable")]
+                    batch = np.repeat(visits, counts[visits])
+                rows.append(drawn)
+                batch_of.append(batch)
         return np.concatenate(rows)[np.argsort(np.concatenate(batch_of), kind="stable")]
+
+    def _draw(self, side: _Side, pool: int, size: int | None, start: int, count: int) -> IntArray:
+        if size is None:
+            stream = side.sizes[:pool].count(None)
+            return self.n_labelled + self.n_unlabelled + np.arange(start, start + count) * self.n_streams + stream
+        return side.first_rows[pool] + endless(start, count, size, self.seed, side.number, pool)
+
+    def _unlabelled_per_epoch(self) -> int:
+        ratio: object = self.ratio
+        if ratio == "proportional":
+            if self.n_streams:
+                raise ConfigError(
+                    "ratio: a streamed corpus has no length that an epoch could be made of; give a number, such as 1 for "
+                    "as many unlabelled rows as labelled ones"
+                )
+            return self.n_unlabelled
+        if isinstance(ratio, bool) or not isinstance(ratio, Real) or not 0 < float(ratio) < math.inf:
+            raise ConfigError(
+                f"ratio: got {ratio!r}, expected 'proportional' or how many unlabelled rows to take for a labelled "
+                "one, a number above 0"
+            )
+        if self.n_unlabelled + self.n_streams == 0:
+            return 0
+        if float(ratio) > max(self.batch_size - 1, 1):
+            raise ConfigError(
+                f"ratio: got {ratio}, which asks for more unlabelled rows than a batch of {self.batch_size} holds beside a "
+                f"labelled one; expected at most {max(self.batch_size - 1, 1)}, or a larger batch"
+            )
+        rows = exact_share(float(ratio), self.n_labelled)
+        if rows == 0:
+            raise ConfigError(
+                f"ratio: got {ratio}, which takes no unlabelled row for {self.n_labelled} labelled ones; expected at least "
+                f"{1 / self.n_labelled:.3g}, or no unlabelled pool"
+            )
+        return rows
+
+
+class _Side:
+    """The labelled or the unlabelled pools: their sizes, where their rows begin, and whose turn it is."""
+
+    def __init__(self, number: int, sizes: list[int | None], first_row: int, turns: Shares) -> None:
+        self.number = number
+        self.sizes = sizes
+        self.first_rows: list[int] = (first_row + np.cumsum([0, *(size or 0 for size in sizes)])).tolist()
+        self.shares = turns
 
 
 class ShardedBatchSampler(Sampler[list[int]]):
@@ -213,39 +318,17 @@ def _spread(rows: int, batches: int) -> IntArray:
     return np.diff(np.arange(batches + 1) * rows // batches)
 
 
-def _generator(seed: int, stream: int, number: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, number)))
+def _generator(seed: int, *stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
 
 
-def _draw(size: int, count: int, start: int, seed: int, stream: int) -> IntArray:
-    """`count` numbers below `size` from place `start` of an endless stream of permutations."""
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    first, last = start // size, (start + count - 1) // size
-    passes = [_generator(seed, stream, number).permutation(size) for number in range(first, last + 1)]
-    return np.concatenate(passes)[start - first * size :][:count]
+def _sizes(name: str, sizes: int | Sequence[int | None]) -> list[int | None]:
+    if isinstance(sizes, Sequence):
+        return [None if size is None else whole_number(f"{name} of a pool", size, 1) for size in sizes]
+    return [size] if (size := whole_number(name, sizes, 0)) else []
 
 
-def _unlabelled_per_epoch(ratio: object, n_labelled: int, n_unlabelled: int) -> int:
-    if ratio == "proportional":
-        return n_unlabelled
-    if isinstance(ratio, bool) or not isinstance(ratio, Real) or not 0 < float(ratio) < math.inf:
-        raise ConfigError(
-            f"ratio: got {ratio!r}, expected 'proportional' or how many unlabelled rows to take for a labelled "
-            "one, a number above 0"
-        )
-    if n_unlabelled == 0:
-        return 0
-    rows = exact_share(float(ratio), n_labelled)
-    if rows == 0:
-        raise ConfigError(
-            f"ratio: got {ratio}, which takes no unlabelled row for {n_labelled} labelled ones; expected at least "
-            f"{1 / n_labelled:.3g}, or no unlabelled pool"
-        )
-    return rows
-
-
-def _checked_lengths(lengths: Sequence[int] | ArrayLike | None, n_rows: int) -> IntArray | None:
+def _checked_lengths(lengths: Sequence[int] | ArrayLike | None, n_rows: int) -> Lengths | None:
     if lengths is None:
         return None
     try:
@@ -257,4 +340,4 @@ def _checked_lengths(lengths: Sequence[int] | ArrayLike | None, n_rows: int) -> 
             f"lengths: got {array.dtype} of shape {array.shape}, expected {n_rows} whole numbers of at least 0, "
             "one for each labelled row and then for each unlabelled one"
         )
-    return array.astype(np.int64)
+    return array

@@ -31,7 +31,10 @@ def samplers(draw: st.DrawFn, ratio: st.SearchStrategy[Any] = ratios) -> MixedBa
     if draw(st.booleans()):
         lengths = np.random.default_rng(0).integers(1, 60, labelled + unlabelled)
     seed, window = draw(st.integers(0, 2**40)), draw(st.integers(1, 9))
-    return MixedBatchSampler(labelled, unlabelled, draw(batch_sizes), draw(ratio), lengths, seed, window)
+    mix, batch_size = draw(ratio), draw(batch_sizes)
+    if isinstance(mix, float):
+        batch_size += int(mix) + 1  # a batch has to hold a labelled row and its unlabelled ones
+    return MixedBatchSampler(labelled, unlabelled, batch_size, mix, lengths, seed, window)
 
 
 def rows_of(sampler: MixedBatchSampler, epoch: int = 0) -> list[int]:
@@ -99,7 +102,7 @@ def test_a_ratio_uses_all_unlabelled_rows_before_it_repeats_one(
     n_labelled: int, n_unlabelled: int, ratio: float, batch_size: int, bucketed: bool, seed: int
 ) -> None:
     lengths = np.arange(n_labelled + n_unlabelled) if bucketed else None
-    sampler = MixedBatchSampler(n_labelled, n_unlabelled, batch_size, ratio, lengths, seed)
+    sampler = MixedBatchSampler(n_labelled, n_unlabelled, batch_size + int(ratio) + 1, ratio, lengths, seed)
     stream: list[int] = []
     for epoch in range(5):
         rows = rows_of(sampler, epoch)
@@ -116,7 +119,7 @@ def test_a_ratio_uses_all_unlabelled_rows_before_it_repeats_one(
 
 
 def test_each_pass_over_the_unlabelled_rows_has_its_own_order() -> None:
-    rows = [row for row in rows_of(MixedBatchSampler(10, 50, 8, ratio=10.0)) if row >= 10]
+    rows = [row for row in rows_of(MixedBatchSampler(10, 50, 11, ratio=10.0)) if row >= 10]
     assert sorted(rows[:50]) == sorted(rows[50:])
     assert rows[:50] != rows[50:]
 
