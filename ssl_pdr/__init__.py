@@ -12,9 +12,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ssl_pdr.config import TrainConfig
+    from ssl_pdr.data.collate import Mixture
+    from ssl_pdr.data.corpus import load_corpus
     from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler
-    from ssl_pdr.data.sources import load_corpus
+    from ssl_pdr.data.readers import Reading
     from ssl_pdr.data.splits import LabelSplit, split_labels
+    from ssl_pdr.data.streams import Stream
     from ssl_pdr.divergences import (
         Divergence,
         get_divergence,
@@ -41,9 +44,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ssl_pdr.config": ("TrainConfig",),
+    "ssl_pdr.data.collate": ("Mixture",),
+    "ssl_pdr.data.corpus": ("load_corpus",),
     "ssl_pdr.data.mixing": ("MixedBatchSampler", "ShardedBatchSampler"),
-    "ssl_pdr.data.sources": ("load_corpus",),
+    "ssl_pdr.data.readers": ("Reading",),
     "ssl_pdr.data.splits": ("LabelSplit", "split_labels"),
+    "ssl_pdr.data.streams": ("Stream",),
     "ssl_pdr.divergences": (
         "Divergence",
         "get_divergence",
@@ -79,12 +85,15 @@ __all__ = [
     "LabelSplit",
     "LossParts",
     "MixedBatchSampler",
+    "Mixture",
     "Objective",
     "PDRError",
     "PDRTrainer",
     "RDrop",
+    "Reading",
     "Regularizer",
     "ShardedBatchSampler",
+    "Stream",
     "TrainConfig",
     "WeightedJacobianRegularizer",
     "available_sites",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import tomllib
 import types
 import typing
@@ -51,16 +52,30 @@ class TrainConfig:
     """Everything that decides a run. `None` means: what the preset says, or none.
 
     Attributes:
-        data: an embedded corpus, a local file (csv, tsv, jsonl, parquet) or a Hub data set.
-        eval: file to evaluate on; None holds out `eval_frac` of the data, or takes what the data set brings.
+        data: an embedded corpus, a file, folder or glob (csv, tsv, json, jsonl, parquet), or a Hub name
+            (owner/name:configuration:split); rows without a label are used as unlabelled text.
+        eval: likewise, to evaluate on; None holds out `eval_frac` of the data, or takes what the data set brings.
         eval_frac: held-out share where there is no evaluation part, in (0, 1).
         text_column: column of the text; None guesses from common names.
         pair_column: column of a second text; None guesses.
         label_column: column of the label; None guesses.
+        group_column: column of what a label budget by group keeps together.
+        label_map: other names for labels, in all parts: FROM=TO.
+        encoding: of text files.
+        skip_bad_rows: leave rows that cannot be read out, and count them; otherwise they are an error.
         limit: use only this many training rows.
         data_fingerprint: refuse data whose fingerprint differs; a run notes here what it was given.
         model: `minilm-l6` (embedded), a local folder or a Hub model.
         labelled_frac: share of the training rows that keep their label, in (0, 1].
+        labelled_count: how many rows keep their label, in place of a share.
+        labelled_per_class: how many rows of each class keep their label, in place of a share.
+        split_strategy: which ones: `stratified`, `random` or `group` (whole groups of `group_column`).
+        split: manifest of an earlier split, whose rows and seed are taken over.
+        unlabelled: corpora without labels, NAME or NAME:WEIGHT; NAME is as for `data`, or a txt file.
+        temperature: unlabelled corpora weigh size^(1/temperature); None goes by size, or by the weights given.
+        stream: read unlabelled corpora as they are trained on and keep nothing on disk; needs a number as `ratio`.
+        split_documents: txt files hold one document per `line`, or per `paragraph`.
+        long_documents: unlabelled documents of more than `max_length` tokens: `cut` drops the rest, `windows` makes rows of it.
         reg: `none` or a regularizer.
         div: divergence of `rdrop`, `rpt` and `vat`.
         alpha: weight of R, at least 0.
@@ -92,10 +107,23 @@ class TrainConfig:
     text_column: str | None = None
     pair_column: str | None = None
     label_column: str | None = None
+    group_column: str | None = None
+    label_map: tuple[str, ...] | None = None
+    encoding: str = "utf-8"
+    skip_bad_rows: bool = False
     limit: int | None = None
     data_fingerprint: str | None = None
     model: str = _SMALL
     labelled_frac: float = 1.0
+    labelled_count: int | None = None
+    labelled_per_class: int | None = None
+    split_strategy: str = "stratified"
+    split: str | None = None
+    unlabelled: tuple[str, ...] | None = None
+    temperature: float | None = None
+    stream: bool = False
+    split_documents: str = "line"
+    long_documents: str = "cut"
     reg: str = "vat"
     div: str = "shl"
     alpha: float = 1.0
@@ -137,6 +165,25 @@ class TrainConfig:
             raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio!r}")
         if not isinstance(self.ratio, str) and not (0 < self.ratio <= 1e6):
             raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio}")
+        self._check_budget()
+        if self.stream and self.ratio == "proportional":
+            raise ConfigError(
+                "--stream needs --ratio NUMBER, unlabelled rows for each labelled one: a stream has no length"
+            )
+
+    def _check_budget(self) -> None:
+        given = {
+            "labelled_frac": self.labelled_frac != 1.0,
+            "labelled_count": self.labelled_count is not None,
+            "labelled_per_class": self.labelled_per_class is not None,
+            "split": self.split is not None,
+        }
+        if sum(given.values()) > 1:
+            raise ConfigError(
+                f"expected one label budget, got {' and '.join(option(name) for name, there in given.items() if there)}"
+            )
+        if (self.split_strategy == "group") != (self.group_column is not None) and self.split is None:
+            raise ConfigError("--split-strategy group needs --group-column, and the other way round")
 
     def resolved(self) -> TrainConfig:
         """The same configuration with nothing left to the preset and the output folder named."""
@@ -144,19 +191,27 @@ class TrainConfig:
         if self.reg == "rdrop":  # two dropout masks are what it compares, whatever a preset says of noise
             preset["dropout"] = "independent"
         preset["lr"] = 3e-4 if self.model == _SMALL else 2e-5
-        for name, is_there in (("data", Path.is_file), ("eval", Path.is_file), ("model", Path.is_dir)):
-            value = getattr(self, name)  # a resumed run may be started from another folder
-            if value not in (None, _SMALL) and is_there(path := Path(value).expanduser()):
-                preset[name] = str(path.resolve())
+        for name in ("data", "eval", "model", "split"):  # a resumed run may be started from another folder
+            if (value := getattr(self, name)) not in (None, _SMALL):
+                preset[name] = _absolute(value)
+        if self.unlabelled is not None:
+            preset["unlabelled"] = tuple(map(_absolute, self.unlabelled))
         given = {name: value for name in PRESETS[self.preset] if (value := getattr(self, name)) is not None}
         if self.lr is not None:
             given["lr"] = self.lr
         return dataclasses.replace(self, **{**preset, **given}, output=self.output or self._default_output())
 
     def _default_output(self) -> str:
-        data = Path(self.data).name.split(".")[0].replace(":", "-")
+        data = re.sub(r"[^\w-]+", "-", Path(self.data).name.split(".")[0]).strip("-") or "data"
         method = self.reg if self.reg in REGULARIZERS_WITHOUT_DIVERGENCE else f"{self.reg}-{self.div.replace(':', '')}"
-        return f"runs/{data}_{method}_{self.labelled_frac:g}_seed{self.seed}"
+        return f"runs/{data}_{method}_{self._budget()}_seed{self.seed}"
+
+    def _budget(self) -> str:
+        if self.split is not None:
+            return Path(self.split).stem
+        if self.labelled_count is not None:
+            return f"{self.labelled_count}labels"
+        return f"{self.labelled_frac:g}" if self.labelled_per_class is None else f"{self.labelled_per_class}perclass"
 
     def to_toml(self) -> str:
         """The configuration as TOML; keys that are None are left out."""
@@ -183,6 +238,7 @@ _RULES: dict[str, _Rule] = {
     "eval_frac": _Rule("between 0 and 1, both excluded", 0, 1, low_open=True, high_open=True),
     "alpha": _Rule("a finite number of at least 0", low=0),
     "radius": _Rule("a finite number of at least 0 (and at most 1e6)", 0, 1e6),
+    "temperature": _Rule("a finite number above 0", low=0, low_open=True),
     "lr": _Rule("a finite number above 0", low=0, low_open=True),
     "epochs": _Rule("a finite number above 0", low=0, low_open=True),
     "warmup_frac": _Rule("at least 0 and below 1", 0, 1, high_open=True),
@@ -190,7 +246,17 @@ _RULES: dict[str, _Rule] = {
     "seed": _Rule("a whole number from 0 to 4294967295", 0, 2**32 - 1),
     "max_length": _Rule("a whole number from 4 to 1000000", 4, 10**6),
     **dict.fromkeys(
-        ("limit", "search_steps", "projections", "max_steps", "save_steps", "batch_size", "accumulation"),
+        (
+            "limit",
+            "labelled_count",
+            "labelled_per_class",
+            "search_steps",
+            "projections",
+            "max_steps",
+            "save_steps",
+            "batch_size",
+            "accumulation",
+        ),
         _POSITIVE,
     ),
 }
@@ -200,12 +266,24 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "site": ("sum", "output", "word"),
     "dropout": ("shared", "independent", "off"),
     "target_grad": ("auto", "detach", "both"),
+    "split_strategy": ("stratified", "random", "group"),
+    "split_documents": ("line", "paragraph"),
+    "long_documents": ("cut", "windows"),
 }
 
 
 def option(name: str) -> str:
     """How the command line spells the key `name`."""
     return "--" + name.replace("_", "-")
+
+
+def _absolute(spec: str) -> str:
+    """A path to something that is there, or a glob, from the root; a weight stays; anything else stays as it is."""
+    name, colon, weight = spec.rpartition(":")
+    for path, rest in ((spec, ""), (name, colon + weight)):
+        if path and (any(c in path for c in "*?[") or Path(path).expanduser().exists()):
+            return str(Path(path).expanduser().absolute()) + rest
+    return spec
 
 
 def load_recipe(path: str | Path) -> dict[str, Any]:
@@ -260,10 +338,22 @@ def check_value(key: str, value: Any, *, where: str) -> Any:
     accepted = [t for t in _members(known[name]) if t is not type(None)]
     if type(value) in accepted:
         return value
+    several = [value] if isinstance(value, str) else value
+    if tuple[str, ...] in accepted and isinstance(several, list | tuple) and all(isinstance(v, str) for v in several):
+        return tuple(several)
     if type(value) is int and float in accepted and abs(value) < 10**300:
         return float(value)
-    expected = " or ".join({"str": "text", "int": "a whole number", "float": "a number"}[t.__name__] for t in accepted)
+    expected = " or ".join(_KINDS[t] for t in accepted)
     raise ConfigError(f"{where}: {key} must be {expected}, got {value!r}")
+
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts",
+}
 
 
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:

@@ -5,104 +5,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments, set_seed
 
 from ssl_pdr.config import TrainConfig
-from ssl_pdr.data.mixing import MixedBatchSampler
-from ssl_pdr.data.sources import Corpus, load_corpus
-from ssl_pdr.data.splits import LabelSplit, split_labels
+from ssl_pdr.data.collate import MixedDataset, Mixture
+from ssl_pdr.data.splits import LabelSplit
+from ssl_pdr.data.streams import StreamError
+from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, ModelError, OutputError
 from ssl_pdr.evaluation import evaluate, tfidf_baseline
+from ssl_pdr.materials import Materials, first_batch, prepare
 from ssl_pdr.methods import build_regularizer
-from ssl_pdr.progress import RunCallback, stop_on_interrupt
+from ssl_pdr.progress import Listener, RunCallback, Silent, stop_on_interrupt
 from ssl_pdr.provenance import machine, model_card, versions
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.run_folder import RunFolder
-from ssl_pdr.tasks.base import Task, load_tokenizer
-from ssl_pdr.tasks.classification import SequenceClassification
 from ssl_pdr.trainer import PDRTrainer
-
-
-class Listener(Protocol):
-    """Who wants to know how a run is getting on."""
-
-    def stage(self, text: str) -> None:
-        """A new stage begins."""
-
-    def step(self, step: int, steps: int) -> None:
-        """So many optimizer steps of so many are done."""
-
-    def log(self, logs: dict[str, Any]) -> None:
-        """Parts of the loss since the last log."""
-
-
-class Silent:
-    """A listener that does nothing."""
-
-    def stage(self, text: str) -> None:
-        """Ignore it."""
-
-    def step(self, step: int, steps: int) -> None:
-        """Ignore it."""
-
-    def log(self, logs: dict[str, Any]) -> None:
-        """Ignore them."""
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What training needs: the corpus, its label budget, and both as features of a model.
-
-    Attributes:
-        corpus: tables of text.
-        split: which training rows keep their label.
-        task: says how to read and score them.
-        tokenizer: of the model.
-        labelled: features of the labelled rows.
-        unlabelled: features of the rows without a label; None where no regularizer would use them.
-    """
-
-    corpus: Corpus
-    split: LabelSplit
-    task: Task
-    tokenizer: Any
-    labelled: Any
-    unlabelled: Any | None
-
-
-def prepare(config: TrainConfig, listener: Listener) -> Materials:
-    """Read the data, split the labels and tokenize, as a resolved configuration says."""
-    listener.stage("reading the data")
-    corpus = load_corpus(
-        config.data,
-        evaluation=config.eval,
-        eval_frac=config.eval_frac,
-        text_column=config.text_column,
-        pair_column=config.pair_column,
-        label_column=config.label_column,
-        seed=config.seed,
-        limit=config.limit,
-    )
-    if config.data_fingerprint not in (None, corpus.fingerprint):
-        raise DataError(
-            f"the data changed: {config.data} has the fingerprint {corpus.fingerprint[:16]}…, expected "
-            f"{str(config.data_fingerprint)[:16]}…; restore it, or start a new run"
-        )
-    split = split_labels(corpus.train["label"], config.labelled_frac, seed=config.seed)
-    task = SequenceClassification(corpus.label_names)
-    listener.stage("tokenizing")
-    tokenizer = load_tokenizer(config.model)
-    labelled = task.features(corpus.train.select(split.labelled), tokenizer, config.max_length)
-    unlabelled = None
-    if len(split.unlabelled) and config.reg != "none" and config.alpha > 0:
-        pool = corpus.train.select(split.unlabelled).remove_columns("label")
-        unlabelled = task.features(pool, tokenizer, config.max_length)
-    return Materials(corpus, split, task, tokenizer, labelled, unlabelled)
 
 
 def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: bool = False) -> dict[str, Any]:
@@ -140,7 +62,7 @@ def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: b
     else:
         folder.write_config(config)
         materials, model = _load(config, regularizer, listener)
-    config = dataclasses.replace(config, data_fingerprint=materials.corpus.fingerprint)
+    config = dataclasses.replace(config, data_fingerprint=materials.fingerprint)
     folder.write_config(config)
     materials.split.save(folder.split)
     return _run(config, folder, materials, model, regularizer, listener, checkpoint=None)
@@ -170,46 +92,26 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     return _run(config, folder, materials, model, regularizer, listener, checkpoint=folder.last_checkpoint())
 
 
-def first_batch(config: TrainConfig, materials: Materials) -> list[dict[str, Any]]:
-    """The rows of the first mixed batch, as `--dry-run` shows them."""
-    pool = [] if materials.unlabelled is None else list(materials.unlabelled["input_ids"])
-    rows = [*materials.labelled["input_ids"], *pool]
-    sampler = MixedBatchSampler(
-        len(materials.labelled),
-        len(pool),
-        config.batch_size,
-        ratio=config.ratio,
-        lengths=[len(ids) for ids in rows],
-        seed=config.seed,
-    )
-    names = materials.corpus.label_names
-    return [
-        {
-            "row": i,
-            "label": names[materials.labelled[i]["labels"]] if i < len(materials.labelled) else None,
-            "tokens": len(rows[i]),
-            "text": materials.tokenizer.decode(rows[i], skip_special_tokens=True),
-        }
-        for i in next(iter(sampler))
-    ]
-
-
 def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listener) -> tuple[Materials, Any]:
     materials = prepare(config, listener)
+    for warning in materials.warnings:
+        listener.warn(warning)
     listener.stage("loading the model")
     set_seed(config.seed)  # the head's weights are drawn
     model = materials.task.load_model(config.model)
     if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = materials.tokenizer.pad_token_id
-    _check_fit(model, materials)
+    _check_fit(model, materials, config)
     _rehearse(config, materials, model, regularizer)
     return materials, model
 
 
-def _check_fit(model: Any, materials: Materials) -> None:
+def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:
     """Refuse a model with too few positions or words for the rows, which would fail in the middle of a run."""
-    pool = [] if materials.unlabelled is None else materials.unlabelled["input_ids"]
-    longest = max(len(ids) for ids in [*materials.labelled["input_ids"], *pool])
+    rows = MixedDataset(Mixture([materials.labelled]), materials.unlabelled or Mixture([]), {"input_ids"})
+    lengths = rows.lengths()
+    assert lengths is not None  # noqa: S101
+    longest = config.max_length if config.stream else int(lengths.max())
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Embedding) and name.endswith(("position_embeddings", "wpe")):
             positions = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
@@ -264,6 +166,8 @@ def _run(
             outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except KeyboardInterrupt:
             raise InterruptedRunError(f"stopped at once, without a new checkpoint; {go_on}") from None
+        except StreamError as error:
+            raise StreamError(f"{error}; a checkpoint is kept, mend the corpus and {go_on}") from None
         except OSError as error:
             raise OutputError(
                 f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}"
@@ -360,11 +264,16 @@ def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], t
         "seeds": {"seed": config.seed},
         "data": {
             "name": corpus.name,
-            "fingerprint": corpus.fingerprint,
+            "fingerprint": materials.fingerprint,
             "train_rows": len(corpus.train),
             "evaluation_rows": {name: len(table) for name, table in corpus.evaluation.items()},
             "labels": corpus.label_names,
-            "notes": dict(corpus.notes),
+            "unlabelled": [
+                {"name": c.name, "rows": len(c.rows) if isinstance(c.rows, Table) else None, "weight": c.weight}
+                for c in materials.corpora
+            ],
+            "notes": dict(materials.notes),
+            "warnings": list(materials.warnings),
         },
         "split_hash": split.hash,
         "versions": {**versions(), **corpus.versions},

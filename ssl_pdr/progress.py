@@ -7,14 +7,43 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
 from ssl_pdr.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from ssl_pdr.experiment import Listener
+
+class Listener(Protocol):
+    """Who wants to know how a run is getting on."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def warn(self, text: str) -> None:
+        """Something to know before believing the result."""
+
+    def step(self, step: int, steps: int) -> None:
+        """So many optimizer steps of so many are done."""
+
+    def log(self, logs: dict[str, Any]) -> None:
+        """Parts of the loss since the last log."""
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def stage(self, text: str) -> None:
+        """Ignore it."""
+
+    def warn(self, text: str) -> None:
+        """Ignore it; the result has it too."""
+
+    def step(self, step: int, steps: int) -> None:
+        """Ignore it."""
+
+    def log(self, logs: dict[str, Any]) -> None:
+        """Ignore them."""
 
 
 class RunCallback(TrainerCallback):

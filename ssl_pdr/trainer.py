@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from ssl_pdr.data.collate import FAILURE, MixedCollator, MixedDataset, Mixture
-from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler
-from ssl_pdr.data.streams import Stream, StreamError
+from ssl_pdr.data.collate import FAILURE, MixedCollator, mix
+from ssl_pdr.data.mixing import ShardedBatchSampler
+from ssl_pdr.data.streams import StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
 from ssl_pdr.objective import Counts, LossParts, Objective
 from ssl_pdr.regularizers import Regularizer
@@ -91,23 +91,14 @@ class PDRTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of exact composition, for this process; not prepared by accelerate, which would shard them again."""
         args = self.args
-        accepted = inspect.signature(unwrap(self.model).forward).parameters
-        labelled = Mixture.of(self.train_dataset, "train_dataset")
-        if any(isinstance(part, Stream) for part in labelled.parts):
-            raise ConfigError("train_dataset: got a stream, expected labelled data with a length, read to its end")
-        rows = MixedDataset(labelled, Mixture.of(self.unlabelled_dataset, "unlabelled_dataset"), accepted)
-        batches = MixedBatchSampler(
-            [size or 0 for size in rows.labelled.sizes] or 0,
-            rows.unlabelled.sizes,
+        rows, batches = mix(
+            self.train_dataset,
+            self.unlabelled_dataset,
+            inspect.signature(unwrap(self.model).forward).parameters,
             args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
-            ratio=self.ratio,
-            lengths=rows.lengths(),
-            seed=args.seed if args.data_seed is None else args.data_seed,
-            labelled_weights=rows.labelled.weights,
-            unlabelled_weights=rows.unlabelled.weights,
-            temperature=rows.unlabelled.temperature,
+            self.ratio,
+            args.seed if args.data_seed is None else args.data_seed,
         )
-        streams = rows.read_streams(batches)
         return DataLoader(
             rows,
             batch_sampler=ShardedBatchSampler(
@@ -117,7 +108,8 @@ class PDRTrainer(Trainer):
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
             # Workers that begin anew in each epoch would read a stream from its beginning up to there.
-            persistent_workers=args.dataloader_persistent_workers or (streams and args.dataloader_num_workers > 0),
+            persistent_workers=args.dataloader_persistent_workers
+            or (batches.n_streams > 0 and args.dataloader_num_workers > 0),
             prefetch_factor=args.dataloader_prefetch_factor,
         )
 

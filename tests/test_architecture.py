@@ -15,22 +15,25 @@ PACKAGE = Path(ssl_pdr.__file__).parent
 # From the ground up: a module imports only from rooms above its own line.
 LAYERS = [
     {"errors"},
-    {"registry", "files"},
-    {"config", "divergences", "sites", "perturbation", "data.splits", "data.docstrings", "data.encoder"},
-    {"regularizers", "data.pydocs", "data.mixing"},
-    {"objective", "data.sources", "run_folder"},
-    {"data.collate", "diagnostics", "methods", "tasks"},
-    {"trainer", "evaluation", "progress", "provenance"},
-    {"experiment"},
+    {"registry", "files", "arrays", "data.permutation", "data.text_lines", "data.labels", "data.near"},
+    {"config", "divergences", "sites", "perturbation", "data.splits", "data.docstrings", "data.encoder"}
+    | {"data.json_files", "data.shares", "data.streams", "data.columns", "data.checks"},
+    {"regularizers", "data.embedded", "data.passages", "data.mixing", "data.readers", "data.tables"},
+    {"objective", "data.pydocs", "data.pydocs_pairs", "data.locations", "run_folder"},
+    {"data.collate", "data.sources", "diagnostics", "methods", "tasks"},
+    {"data.corpus", "trainer", "evaluation", "progress", "provenance"},
+    {"data.unlabelled", "classifier_folder"},
+    {"materials"},
+    {"experiment", "classifier"},
     {"cli"},
 ]
 ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
-    "datasets": {"data.sources", "cli"},
-    "transformers": {"trainer", "experiment", "progress", "tasks", "cli"},
+    "datasets": {"data.sources", "data.tables", "data.corpus", "cli"},
+    "transformers": {"trainer", "experiment", "progress", "tasks", "classifier", "cli"},
     "pandas": {"data.sources"},
-    "sklearn": {"tasks", "evaluation"},
+    "sklearn": {"tasks", "evaluation", "arrays", "classifier"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `ssl-pdr train`, `ssl-pdr list`, `ssl-pdr doctor`."""
+"""The command line: `ssl-pdr train`, `data`, `split`, `list` and `doctor`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import typer
 
+from ssl_pdr.cli.data import data_command
 from ssl_pdr.cli.doctor import doctor_command
 from ssl_pdr.cli.listing import list_command
+from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
 from ssl_pdr.errors import PDRError
 
@@ -20,6 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train_command)
+app.command("data")(data_command)
+app.command("split")(split_command)
 app.command("list")(list_command)
 app.command("doctor")(doctor_command)
 

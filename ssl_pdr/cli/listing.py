@@ -20,7 +20,7 @@ def list_command(
 
     from ssl_pdr.config import PRESETS
     from ssl_pdr.data.encoder import EMBEDDED_ENCODER
-    from ssl_pdr.data.sources import embedded_corpora
+    from ssl_pdr.data.sources import EMBEDDED
     from ssl_pdr.divergences import get_divergence, list_divergences
     from ssl_pdr.regularizers import get_regularizer, list_regularizers
     from ssl_pdr.tasks import list_tasks
@@ -32,7 +32,7 @@ def list_command(
             "divergences": list(divergences),
             "regularizers": ["none", *regularizers],
             "tasks": list_tasks(),
-            "data": embedded_corpora(),
+            "data": list(EMBEDDED),
             "models": [EMBEDDED_ENCODER],
             "presets": list(PRESETS),
         }
@@ -50,7 +50,9 @@ def list_command(
         methods.add_row(name, meaning)
     rest = Table(title="and", show_header=False)
     rest.add_row("tasks", ", ".join(list_tasks()))
-    rest.add_row("data (--data)", ", ".join(embedded_corpora()) + ", a file (csv, tsv, jsonl, parquet), a Hub name")
+    rest.add_row(
+        "data (--data)", ", ".join(EMBEDDED) + ", a file, folder or glob (csv, tsv, json, jsonl, parquet), a Hub name"
+    )
     rest.add_row("models (--model)", f"{EMBEDDED_ENCODER}, a folder, a Hub name")
     rest.add_row("presets (--preset)", ", ".join(PRESETS))
     Console().print(table, methods, rest)

@@ -62,6 +62,10 @@ class LiveView:
             self._stop()
             self._console.print(f"[dim]{escape(text)} …[/dim]")
 
+    def warn(self, text: str) -> None:
+        """A line that stands out."""
+        self._console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+
     def step(self, step: int, steps: int) -> None:
         """Move the bar."""
         if self._progress is not None and self._bar is not None:

@@ -7,18 +7,45 @@ import dataclasses
 import inspect
 import re
 import typing
-from typing import Annotated, Any
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from ssl_pdr.config import PRESETS, TrainConfig, option
 
+Command = TypeVar("Command", bound=Callable[..., None])
+
 PANELS = {
-    "Data": "data eval eval_frac text_column pair_column label_column limit data_fingerprint labelled_frac ratio",
+    "Data": "data eval eval_frac text_column pair_column label_column group_column label_map encoding skip_bad_rows limit "
+    "data_fingerprint",
+    "Labels": "labelled_frac labelled_count labelled_per_class split_strategy split",
+    "Unlabelled text": "unlabelled ratio temperature stream split_documents long_documents",
     "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search_steps projections",
     "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation max_length seed",
     "Run": "output save_steps",
 }
+
+
+def config_options(*panels: str, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Decorator: give a command whose last parameter is `**given` the options of some panels, or of all.
+
+    Args:
+        *panels: of `PANELS`, or single fields.
+        without: fields that are left out.
+    """
+    wanted = " ".join(PANELS.get(panel, panel) for panel in panels or PANELS).split()
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        added = [p for p in config_parameters() if p.name in wanted and p.name not in without]
+        merged = signature.replace(parameters=[*added, *own])
+        command.__signature__ = merged  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in merged.parameters.values()}
+        return command
+
+    return decorate
 
 
 def config_parameters() -> list[inspect.Parameter]:
@@ -32,7 +59,7 @@ def config_parameters() -> list[inspect.Parameter]:
         info = typer.Option(
             option(field.name),
             help=meaning.get(field.name, ""),
-            show_default=False if shown is None else str(shown),
+            show_default=False if shown in (None, False) else str(shown),
             rich_help_panel=panel_of[field.name],
             metavar=_METAVARS.get(field.name),
         )
@@ -45,7 +72,8 @@ def config_parameters() -> list[inspect.Parameter]:
 
 def read_options(given: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as `TrainConfig` takes them."""
-    values = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value not in (None, [], ())}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "ratio" in values:
         with contextlib.suppress(ValueError):  # a word: TrainConfig says which one it takes
             values["ratio"] = float(values["ratio"])
@@ -55,6 +83,9 @@ def read_options(given: dict[str, Any]) -> dict[str, Any]:
 _METAVARS = {
     "data": "NAME|FILE",
     "eval": "NAME|FILE",
+    "unlabelled": "NAME|FILE[:WEIGHT]",
+    "label_map": "FROM=TO",
+    "split": "FILE",
     "model": "NAME|DIR",
     "output": "DIR",
     "ratio": "proportional|NUMBER",
@@ -63,6 +94,8 @@ _METAVARS = {
 
 def _option_type(annotation: Any) -> Any:
     kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)] or [annotation]
+    if tuple[str, ...] in kinds:
+        return list[str] | None
     return (str if str in kinds else kinds[0]) | None
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.cli.options import config_parameters, read_options
+from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import TrainConfig, load_recipe, make_config, parse_setting
 from ssl_pdr.errors import ConfigError
 
 _RUN = "Run"
 
 
+@config_options()
 def train_command(
     *,
     recipe: Annotated[
@@ -57,15 +57,15 @@ def train_command(
     from ssl_pdr.cli.live import LiveView, quiet, show_dry_run, show_result
 
     quiet(verbose=verbose)
-    from ssl_pdr import experiment
+    from ssl_pdr import experiment, materials
     from ssl_pdr.methods import build_regularizer
 
     with LiveView(enabled=not as_json) as view:
         if config is not None and dry_run:
             resolved = config.resolved()
             build_regularizer(resolved)
-            materials = experiment.prepare(resolved, view)
-            batch = experiment.first_batch(resolved, materials)
+            ready = materials.prepare(resolved, view)
+            batch = materials.first_batch(resolved, ready)
             outcome: dict[str, Any] = {"config": _present(resolved), "first_batch": batch}
         elif config is not None:
             outcome = experiment.train(config, view, overwrite=overwrite)
@@ -91,14 +91,3 @@ def _refuse_beside_resume(options: dict[str, Any], *others: object) -> None:
 
 def _present(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in vars(config).items() if value is not None}
-
-
-def _add_config_options() -> None:
-    signature = inspect.signature(train_command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    merged = signature.replace(parameters=[*config_parameters(), *own])
-    train_command.__signature__ = merged  # type: ignore[attr-defined]
-    train_command.__annotations__ = {p.name: p.annotation for p in merged.parameters.values()}
-
-
-_add_config_options()

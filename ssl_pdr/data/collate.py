@@ -94,8 +94,8 @@ class MixedDataset(Dataset[dict[str, Any]]):
         self._n_labelled = len(labelled)
         self._streams: list[StreamReader] = []
 
-    def read_streams(self, batches: MixedBatchSampler) -> bool:
-        """Read the streams as these batches ask for their rows; whether there are any."""
+    def read_streams(self, batches: MixedBatchSampler) -> None:
+        """Read the streams as these batches ask for their rows."""
         streams = [part for part in self.unlabelled.parts if isinstance(part, Stream)]
         self._streams = [
             StreamReader(
@@ -106,7 +106,6 @@ class MixedDataset(Dataset[dict[str, Any]]):
             )
             for number, stream in enumerate(streams)
         ]
-        return bool(streams)
 
     def __len__(self) -> int:
         if None in self.unlabelled.sizes:
@@ -123,11 +122,16 @@ class MixedDataset(Dataset[dict[str, Any]]):
         that were loaded ahead; as a row it takes its turn.
         """
         try:
-            return self._take(indices)
+            return self.take(indices)
         except StreamError as error:
             return [{FAILURE: str(error)}]
 
-    def _take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of one batch; each pool is asked once.
+
+        Raises:
+            StreamError: where a stream has ended or failed.
+        """
         wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)  # pool: (place in the batch, row of the pool)
         for place, index in enumerate(indices):
             pool, row = self._locate(index if index >= 0 else ~index)
@@ -160,6 +164,41 @@ class MixedDataset(Dataset[dict[str, Any]]):
         parts = [_token_counts(table) for table in self._tables]
         known = [part for part in parts if part is not None]
         return np.concatenate(known) if len(known) == len(parts) else None
+
+
+def mix(
+    labelled: Any, unlabelled: Any, columns: Collection[str], batch_size: int, ratio: str | float, seed: int
+) -> tuple[MixedDataset, MixedBatchSampler]:
+    """Rows under one numbering, and the global batches of them.
+
+    Args:
+        labelled: a data set or a `Mixture`.
+        unlabelled: a data set, a stream, a `Mixture`, or None.
+        columns: the names that the model takes.
+        batch_size: rows of one optimizer step.
+        ratio: see `MixedBatchSampler`.
+        seed: of the batches and of the shuffling of streams.
+
+    Raises:
+        ConfigError: for labelled data that are a stream, and as `MixedBatchSampler`.
+    """
+    sides = Mixture.of(labelled, "labelled data"), Mixture.of(unlabelled, "unlabelled data")
+    if None in sides[0].sizes:
+        raise ConfigError("labelled data: got a stream, expected data with a length; read it to its end first")
+    rows = MixedDataset(*sides, columns)
+    batches = MixedBatchSampler(
+        [size or 0 for size in sides[0].sizes] or 0,
+        sides[1].sizes,
+        batch_size,
+        ratio=ratio,
+        lengths=rows.lengths(),
+        seed=seed,
+        labelled_weights=sides[0].weights,
+        unlabelled_weights=sides[1].weights,
+        temperature=sides[1].temperature,
+    )
+    rows.read_streams(batches)
+    return rows, batches
 
 
 class MixedCollator:

@@ -156,7 +156,7 @@ def first_paragraph(text: str) -> str:
         if lines is None:
             return ""
         if lines:
-            return " ".join(_plain(" ".join(lines)).split())
+            return " ".join(plain(" ".join(lines)).split())
     return ""
 
 
@@ -194,7 +194,13 @@ _MARKUP = [
 ]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A line of text without markup; formulas and addresses become `MASK`.
+
+    Example:
+        >>> plain("Multiplies :class:`~m.Matrix` by ``x``, as **documented**.")
+        'Multiplies Matrix by x, as documented.'
+    """
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text

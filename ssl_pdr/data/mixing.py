@@ -121,6 +121,8 @@ class MixedBatchSampler(Sampler[list[int]]):
         temperature: float | None = None,
     ) -> None:
         labelled, unlabelled = _sizes("n_labelled", n_labelled), _sizes("n_unlabelled", n_unlabelled)
+        if None in labelled:
+            raise ConfigError("n_labelled: got None, a stream; expected the number of rows of each labelled pool")
         self.n_labelled = whole_number("n_labelled", sum(size or 0 for size in labelled), 1)
         self.n_unlabelled = sum(size or 0 for size in unlabelled)
         self.n_streams = unlabelled.count(None)

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from typing import NamedTuple
 
-from ssl_pdr.data.docstrings import MASK, Docstring, first_paragraph, read_docstrings, source_files
+from ssl_pdr.data.docstrings import Docstring, first_paragraph
+from ssl_pdr.data.embedded import Mask, library_versions, modules_of, rank, read_modules, words_alone
 from ssl_pdr.errors import DataError
 
 # Rows of one area in each part. The main job of the command line has minutes on two cores, not hours.
@@ -48,17 +47,12 @@ class Area:
     away: tuple[str, ...]
 
 
-def _modules(**libraries: str) -> tuple[str, ...]:
-    """Dotted names from the modules of each library: `_modules(numpy="fft linalg")`."""
-    return tuple(f"{library}.{module}" for library, modules in libraries.items() for module in modules.split())
-
-
 AREAS = (
     Area(
         "distributed computing",
         r"\w*distributed\w*|accelerat\w+",
-        _modules(torch="distributed.distributed_c10d distributed.fsdp distributed.checkpoint distributed.elastic"),
-        _modules(
+        modules_of(torch="distributed.distributed_c10d distributed.fsdp distributed.checkpoint distributed.elastic"),
+        modules_of(
             accelerate="accelerator state data_loader utils.operations utils.fsdp_utils",
             joblib="parallel _parallel_backends",
             transformers="distributed",
@@ -67,20 +61,20 @@ AREAS = (
     Area(
         "geometry",
         r"geometr\w*|spatial\w*",
-        _modules(sympy="geometry"),
-        _modules(scipy="spatial", matplotlib="bezier path"),
+        modules_of(sympy="geometry"),
+        modules_of(scipy="spatial", matplotlib="bezier path"),
     ),
     Area(
         "images",
         r"\w*image\w*",
-        _modules(PIL="Image*"),
-        _modules(transformers="image_*", scipy="ndimage", matplotlib="image", datasets="features.image"),
+        modules_of(PIL="Image*"),
+        modules_of(transformers="image_*", scipy="ndimage", matplotlib="image", datasets="features.image"),
     ),
     Area(
         "input and output",
         r"i/?o|\w*inputs?|\w*outputs?",
-        _modules(pandas="io.[cehopsx]* io.json"),
-        _modules(
+        modules_of(pandas="io.[cehopsx]* io.json"),
+        modules_of(
             scipy="io",
             numpy="lib._npyio_impl",
             networkx="readwrite",
@@ -91,14 +85,14 @@ AREAS = (
     Area(
         "linear algebra",
         r"\w*linalg\w*|linear algebra\w*",
-        _modules(scipy="linalg sparse.linalg", numpy="linalg", sympy="matrices"),
-        _modules(torch="linalg", mpmath="matrices", networkx="linalg"),
+        modules_of(scipy="linalg sparse.linalg", numpy="linalg", sympy="matrices"),
+        modules_of(torch="linalg", mpmath="matrices", networkx="linalg"),
     ),
     Area(
         "neural networks",
         r"neural|nn|networks?",
-        _modules(torch="nn.modules nn.functional nn.init nn.utils"),
-        _modules(
+        modules_of(torch="nn.modules nn.functional nn.init nn.utils"),
+        modules_of(
             sklearn="neural_network",
             transformers="activations modeling_layers pytorch_utils masking_utils modeling_rope_utils loss",
         ),
@@ -106,14 +100,14 @@ AREAS = (
     Area(
         "optimization",
         r"\w*optimi[sz]\w*|optim",
-        _modules(scipy="optimize"),
-        _modules(torch="optim", transformers="optimization", mpmath="calculus.optimization"),
+        modules_of(scipy="optimize"),
+        modules_of(torch="optim", transformers="optimization", mpmath="calculus.optimization"),
     ),
     Area(
         "plotting",
         r"\w*plot\w*",
-        _modules(matplotlib="axes figure patches legend axis collections lines"),
-        _modules(
+        modules_of(matplotlib="axes figure patches legend axis collections lines"),
+        modules_of(
             pandas="plotting",
             sympy="plotting.plot plotting.series plotting.textplot plotting.backends",
             networkx="drawing",
@@ -123,38 +117,38 @@ AREAS = (
     Area(
         "polynomials",
         r"\w*poly\w*",
-        _modules(
+        modules_of(
             sympy="polys.polytools polys.rings polys.orthopolys polys.factortools polys.dense* polys.rootoftools polys.numberfields"
         ),
-        _modules(numpy="polynomial lib._polynomial_impl", mpmath="calculus.polynomials"),
+        modules_of(numpy="polynomial lib._polynomial_impl", mpmath="calculus.polynomials"),
     ),
     Area(
         "signal processing",
         r"signals?",
-        _modules(scipy="signal"),
-        _modules(scipy="fft", numpy="fft", torch="fft", transformers="audio_utils"),
+        modules_of(scipy="signal"),
+        modules_of(scipy="fft", numpy="fft", torch="fft", transformers="audio_utils"),
     ),
     Area(
         "special functions",
         r"special",
-        _modules(scipy="special"),
-        _modules(torch="special", mpmath="functions", sympy="functions.special"),
+        modules_of(scipy="special"),
+        modules_of(torch="special", mpmath="functions", sympy="functions.special"),
     ),
     Area(
         "statistics",
         r"\w*statistic\w*|stats?|distributions?",
-        _modules(
+        modules_of(
             scipy="stats._stats_py stats._multivariate stats._morestats stats._hypotests stats._qmc stats._kde stats._resampling stats._mstats_basic stats._distribution_infrastructure"
         ),
-        _modules(torch="distributions", sympy="stats"),
+        modules_of(torch="distributions", sympy="stats"),
     ),
     Area(
         "tables",
         r"\w*tables?|\w*dataframes?",
-        _modules(
+        modules_of(
             pandas="core.frame core.generic core.series core.groupby core.reshape core.indexes.base core.indexes.multi"
         ),
-        _modules(datasets="arrow_dataset table dataset_dict iterable_dataset"),
+        modules_of(datasets="arrow_dataset table dataset_dict iterable_dataset"),
     ),
 )
 
@@ -207,11 +201,6 @@ class _Candidate(NamedTuple):
     text: str
     source: str
 
-    @property
-    def rank(self) -> str:
-        """Place in a shuffled order that depends on nothing but the text: new versions move few rows."""
-        return hashlib.sha256(self.key.encode()).hexdigest()
-
 
 @cache
 def load_pydocs_topics() -> PydocsTopics:
@@ -238,13 +227,13 @@ def build_topics(areas: tuple[Area, ...]) -> PydocsTopics:
     dropped: Counter[str] = Counter()
     unread: list[str] = []
     candidates: list[_Candidate] = []
-    mask = _Mask(areas)
+    mask = Mask(area.giveaways for area in areas)
     for index, area in enumerate(areas):
         for away, patterns in enumerate((area.home, area.away)):
-            for doc in _read(patterns, unread):
+            for doc in read_modules(patterns, unread):
                 text = _row_text(doc, mask, dropped)
                 if text:
-                    key = " ".join(re.findall(r"[^\W\d_]+", text.lower()))
+                    key = words_alone(text)
                     candidates.append(_Candidate(index, bool(away), key, text, f"{doc.module}:{doc.name}"))
     found = len(candidates) + dropped.total()
     chosen = _choose(_distinct(candidates, dropped), areas, dropped)
@@ -256,7 +245,7 @@ def build_topics(areas: tuple[Area, ...]) -> PydocsTopics:
         test=test,
         shifted=shifted,
         label_names=names,
-        versions=_versions(areas),
+        versions=library_versions(pattern for area in areas for pattern in (*area.home, *area.away)),
         fingerprint=hashlib.sha256(content.encode()).hexdigest(),
         found=found,
         dropped=dict(sorted(dropped.items())),
@@ -264,42 +253,7 @@ def build_topics(areas: tuple[Area, ...]) -> PydocsTopics:
     )
 
 
-def _read(patterns: tuple[str, ...], unread: list[str]) -> list[Docstring]:
-    docs: list[Docstring] = []
-    for pattern in patterns:
-        files = source_files(pattern)
-        if not files:
-            unread.append(pattern)
-        for module, path in files:
-            try:
-                docs += read_docstrings(module, path)
-            except DataError:
-                unread.append(module)
-    return docs
-
-
-# Libraries and the short names that their documentation uses.
-_LIBRARIES = (
-    r"numpy|np|scipy|scikit|sklearn|pandas|pd|(?:py)?torch|transformers|hugging ?face|matplotlib|plt|mpl|datasets|"
-    r"networkx|nx|sympy|mpmath|pil|pillow|joblib|pyarrow"
-)
-
-
-class _Mask:
-    """Takes the names that give the answer away out of a text: libraries, areas, the object itself."""
-
-    def __init__(self, areas: tuple[Area, ...]) -> None:
-        giveaways = "|".join(area.giveaways for area in areas)
-        self.giveaways = re.compile(rf"(?<!\w)(?:(?:{_LIBRARIES})(?:\.\w+)*|{giveaways})(?!\w)", re.IGNORECASE)
-
-    def __call__(self, text: str, name: str) -> str:
-        own = {part.lower() for part in name.split(".")}
-        text = re.sub(r"\w+", lambda word: MASK if word[0].lower() in own else word[0], text)
-        text = self.giveaways.sub(MASK, text)
-        return re.sub(rf"{MASK}(?:[\s.]*{MASK})+", MASK, text)
-
-
-def _row_text(doc: Docstring, mask: _Mask, dropped: Counter[str]) -> str:
+def _row_text(doc: Docstring, mask: Mask, dropped: Counter[str]) -> str:
     """The text of a row, or nothing: then the reason is counted."""
     if not doc.public:
         dropped["private"] += 1
@@ -338,7 +292,7 @@ def _choose(
     test: list[_Candidate] = []
     shifted: list[_Candidate] = []
     groups: dict[tuple[int, bool], list[_Candidate]] = defaultdict(list)
-    for candidate in sorted(candidates, key=lambda c: c.rank):
+    for candidate in sorted(candidates, key=lambda c: rank(c.key)):
         groups[candidate.area, candidate.away].append(candidate)
     for index, area in enumerate(areas):
         home, away = groups[index, False], groups[index, True]
@@ -355,18 +309,9 @@ def _choose(
 
 
 def _rows(candidates: list[_Candidate]) -> Rows:
-    ordered = sorted(candidates, key=lambda c: c.rank)
+    ordered = sorted(candidates, key=lambda c: rank(c.key))
     return Rows(
         tuple(c.text for c in ordered),
         tuple(c.area for c in ordered),
         tuple(c.source for c in ordered),
     )
-
-
-# Packages whose distribution has another name.
-_DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
-
-
-def _versions(areas: tuple[Area, ...]) -> dict[str, str]:
-    libraries = {pattern.partition(".")[0] for area in areas for pattern in (*area.home, *area.away)}
-    return {name: metadata.version(_DISTRIBUTIONS.get(name, name)) for name in sorted(libraries)}

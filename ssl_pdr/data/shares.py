@@ -17,14 +17,14 @@ _RESOLUTION = 2**24
 
 
 class Shares:
-    """An endless sequence of rows dealt to pools, such that every prefix is in proportion, to within a row or so.
+    """An endless sequence of rows dealt to pools, such that every prefix is in proportion, to within a row or two.
 
     Args:
         weights: one whole number of at least 0 for each pool; not all are 0.
 
     Example:
         >>> Shares([3, 1]).counts(np.array([0, 1, 2, 4, 8])).tolist()
-        [[0, 0], [0, 1], [1, 1], [3, 1], [6, 2]]
+        [[0, 0], [1, 0], [2, 0], [3, 1], [6, 2]]
     """
 
     def __init__(self, weights: Sequence[int]) -> None:
@@ -36,13 +36,16 @@ class Shares:
         The first pool is dealt its share of all rows, the second its share of what is left over, and so on. Rounding
         each pool on its own would be simpler, but then the counts neither add up nor only grow.
         """
-        counts = np.empty((len(rows), len(self.weights)), dtype=np.int64)
-        left, total = np.asarray(rows, dtype=np.int64), sum(self.weights)
+        counts = np.zeros((len(rows), len(self.weights)), dtype=np.int64)
+        total = sum(self.weights)
+        # Cut at the period first: the product of a late row and a large pool does not fit into 64 bits, and that of two
+        # corpora of more than two billion rows not even then.
+        left: IntArray = np.asarray(rows, dtype=np.int64 if total < 2**31 else object)
         for pool, weight in enumerate(self.weights):
-            # Cut at the period first: the product of a large epoch and a large pool does not fit into 64 bits.
-            counts[:, pool] = left // total * weight + left % total * weight // total if total else 0
-            left = left - counts[:, pool]
-            total -= weight
+            if weight:
+                counts[:, pool] = left // total * weight + (left % total * weight + total // 2) // total
+                left = left - counts[:, pool]
+                total -= weight
         return counts
 
 
@@ -76,6 +79,8 @@ def shares(
         return Shares(known)
     if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < float(temperature) < math.inf:
         raise ConfigError(f"temperature: got {temperature!r}, expected a finite number above 0, such as 2")
+    if temperature == 1:
+        return Shares(known)
     largest = max(known)
     return Shares(_whole([Fraction((size / largest) ** (1 / float(temperature))) for size in known]))
 

@@ -19,7 +19,7 @@ from ssl_pdr.errors import ConfigError, DataError, PDRError
 Row: TypeAlias = Mapping[str, Any]
 Encode: TypeAlias = Callable[[Sequence[Row]], Sequence[Row]]
 
-# Rows are shuffled within blocks of this many, two of which are in memory at most.
+# Rows are shuffled within blocks of this many, two of which are in memory at most, beside the window that is being read.
 BLOCK_ROWS = 8192
 _SHUFFLE = 3  # beside the sampler's streams of random numbers
 

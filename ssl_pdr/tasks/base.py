@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 
 from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
@@ -24,8 +27,15 @@ class Task(Protocol):
     def load_model(self, model: str) -> Any:
         """The pretrained model (a `PreTrainedModel`) with a head for this task, in float32."""
 
-    def features(self, table: Any, tokenizer: Any, max_length: int) -> Any:
-        """The table's rows as model inputs, with `labels` where the table has a `label`."""
+    def encode(
+        self, rows: Mapping[str, Sequence[Any]], tokenizer: Any, max_length: int, *, windows: bool = False
+    ) -> dict[str, list[Any]]:
+        """Columns of rows as columns of model inputs; `windows` makes several rows of one that is too long."""
+
+    def features(
+        self, table: Any, tokenizer: Any, max_length: int, *, windows: bool = False, key: str | None = None
+    ) -> Any:
+        """The table's rows as model inputs, with `labels` where the table has a `label`; found again by `key`."""
 
     def scores(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Scores:
         """The task's metrics, the main one first."""
@@ -84,3 +94,10 @@ def load_tokenizer(model: str) -> Any:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def tokenizer_key(tokenizer: Any) -> str:
+    """What the features that a freshly loaded tokenizer makes depend on, as a hash."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = repr(tokenizer) if backend is None else backend.to_str()
+    return hashlib.sha256(f"{transformers.__version__} {content}".encode()).hexdigest()

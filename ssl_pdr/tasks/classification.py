@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
+from ssl_pdr.data.tables import feature_file
+from ssl_pdr.errors import ConfigError
+from ssl_pdr.objective import UNLABELLED
 from ssl_pdr.tasks.base import TASKS, Scores, load_weights
 
 
@@ -38,18 +41,57 @@ class SequenceClassification:
             problem_type="single_label_classification",  # whatever the checkpoint was trained for before
         )
 
-    def features(self, table: Any, tokenizer: Any, max_length: int) -> Any:
-        """Tokenized rows; a pair's longer text is cut first. `labels` where the table has a `label`."""
-        pair = "text_pair" in table.column_names
+    def encode(
+        self, rows: Mapping[str, Sequence[Any]], tokenizer: Any, max_length: int, *, windows: bool = False
+    ) -> dict[str, list[Any]]:
+        """Columns `text`, and `text_pair` where there are pairs, as columns of model inputs.
 
-        def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
-            texts = (rows["text"], rows["text_pair"]) if pair else (rows["text"],)
-            encoded = dict(tokenizer(*texts, truncation=True, max_length=max_length))
-            if "label" in rows:
-                encoded["labels"] = rows["label"]
-            return encoded
+        Args:
+            rows: columns of equal length.
+            tokenizer: a fast one, where windows are wanted.
+            max_length: tokens of a row; of a pair the longer text is cut first.
+            windows: a text that is too long becomes several rows, one after the other, without overlap.
 
-        return table.map(encode, batched=True, remove_columns=table.column_names, load_from_cache_file=False)
+        Returns:
+            The model's inputs, and `cut`: whether something of the text is lost.
+        """
+        pair = "text_pair" in rows
+        if windows and (pair or not getattr(tokenizer, "is_fast", False)):
+            raise ConfigError("long documents become windows for single texts and fast tokenizers only; use cut")
+        texts = (list(rows["text"]), list(rows["text_pair"])) if pair else (list(rows["text"]),)
+        options = {"return_overflowing_tokens": True} if windows else {}
+        encoded = tokenizer(*texts, truncation=True, max_length=max_length, **options)
+        made = {name: list(values) for name, values in encoded.items() if name != "overflow_to_sample_mapping"}
+        beyond = getattr(encoded, "encodings", None)
+        made["cut"] = [
+            not windows and (bool(beyond[i].overflowing) if beyond else len(ids) >= max_length)
+            for i, ids in enumerate(made["input_ids"])
+        ]
+        return made
+
+    def features(
+        self, table: Any, tokenizer: Any, max_length: int, *, windows: bool = False, key: str | None = None
+    ) -> Any:
+        """Tokenized rows on disk, as `encode` makes them, with `labels` where the table has a `label`.
+
+        Args:
+            table: of `datasets`.
+            tokenizer: see `encode`.
+            max_length: see `encode`.
+            windows: see `encode`; for tables without labels.
+            key: stands for everything that the features depend on: those of a large table are found again by it.
+        """
+
+        def rows(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            made = self.encode(columns, tokenizer, max_length, windows=windows)
+            if "label" not in columns:
+                return made
+            return {**made, "labels": [UNLABELLED if label is None else label for label in columns["label"]]}
+
+        file, fingerprint = feature_file(key, len(table))
+        return table.map(
+            rows, batched=True, remove_columns=table.column_names, cache_file_name=file, new_fingerprint=fingerprint
+        )
 
     def scores(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Scores:
         """Accuracy and macro F1 over the classes that occur, and the number of rows."""

@@ -1,0 +1,73 @@
+"""`ssl-pdr data`: what a corpus is like, and what leaks between its parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.config import make_config
+from ssl_pdr.errors import ConfigError
+
+
+@config_options("Data", "unlabelled", "split_documents", "model", "max_length", "seed", without=["data_fingerprint"])
+def data_command(
+    *,
+    source: Annotated[
+        str | None, typer.Argument(help="The corpus, as for --data.", metavar="[NAME|FILE]", show_default=False)
+    ] = None,
+    near: Annotated[bool, typer.Option("--near/--no-near", help="Look for near duplicates too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    **given: Any,
+) -> None:
+    """Show a corpus: counts, balance, lengths, duplicates, and leaks between its parts."""
+    options = read_options(given)
+    if source is not None and options.setdefault("data", source) != source:
+        raise ConfigError(f"expected one corpus, got {source} and --data {options['data']}")
+    config = make_config(options).resolved()
+
+    from ssl_pdr.cli.live import LiveView, quiet
+
+    quiet(verbose=False)
+    from ssl_pdr import materials
+    from ssl_pdr.data.checks import inspect_corpus
+    from ssl_pdr.data.tables import Table
+    from ssl_pdr.tasks.base import load_tokenizer
+
+    with LiveView(enabled=not as_json) as view:
+        view.stage("reading the data")
+        corpus = materials.corpus_of(config, config.seed)
+        parts: dict[str, Any] = {"train": corpus.train, **corpus.evaluation}
+        for extra in materials.corpora_of(config, corpus):
+            assert isinstance(extra.rows, Table)  # noqa: S101  # nothing is streamed here
+            parts[f"unlabelled {extra.name}"] = extra.rows.rows
+        tokenizer = load_tokenizer(config.model)
+
+        def lengths_of(texts: Sequence[str], partners: Sequence[str] | None) -> list[int]:
+            columns = (list(texts),) if partners is None else (list(texts), list(partners))
+            return [len(ids) for ids in tokenizer(*columns, truncation=False, verbose=False)["input_ids"]]
+
+        report = inspect_corpus(
+            parts,
+            corpus.label_names,
+            lengths_of=lengths_of,
+            max_length=config.max_length,
+            near=near,
+            progress=view.stage,
+        )
+    counted = {kind: count for kind, count in corpus.notes.items() if count}
+    if as_json:
+        typer.echo(json.dumps({**report.to_dict(), "counted": counted, "fingerprint": corpus.fingerprint}))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    from ssl_pdr.cli.corpus_view import show_report
+
+    console = Console()
+    show_report(report, console)
+    for kind, count in counted.items():
+        console.print(f"[dim]{escape(kind)}: {count}[/dim]")

@@ -1,0 +1,58 @@
+"""`ssl-pdr split`: choose the rows that keep their label, once, and write down which they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.config import make_config
+from ssl_pdr.errors import OutputError
+
+
+@config_options("Data", "Labels", "seed", without=["data_fingerprint", "split"])
+def split_command(
+    *,
+    output: Annotated[Path, typer.Option(help="Where the manifest goes.", metavar="FILE")] = Path("split.json"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    **given: Any,
+) -> None:
+    """Write the manifest of a label budget, for `ssl-pdr train --split FILE`, and draw its class balance."""
+    config = make_config(read_options(given)).resolved()
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} is there already; add --overwrite, or choose another --output")
+
+    from ssl_pdr.cli.live import quiet
+
+    quiet(verbose=False)
+    from ssl_pdr import materials
+
+    corpus = materials.corpus_of(config, config.seed)
+    split = materials.split_of(config, corpus)
+    split.save(output)
+    rows = [
+        (corpus.label_names[int(label)], kept, total) for label, (kept, total) in sorted(split.class_counts.items())
+    ]
+    if as_json:
+        facts = {
+            "labelled": len(split.labelled),
+            "unlabelled": len(split.unlabelled),
+            "classes": {name: {"labelled": kept, "rows": total} for name, kept, total in rows},
+            "hash": split.hash,
+            "output": str(output),
+        }
+        typer.echo(json.dumps(facts))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    from ssl_pdr.cli.corpus_view import show_balance
+
+    console = Console()
+    show_balance(rows, console)
+    console.print(f"{len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled rows, seed {split.seed}")
+    console.print(f"manifest: {escape(str(output))} (hash {split.hash[:16]})", soft_wrap=True)

@@ -1,0 +1,262 @@
+"""A corpus for classification: rows to train on, rows to evaluate on, classes, and what is worth knowing of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from ssl_pdr.data.checks import Keys, duplicates, overlap
+from ssl_pdr.data.columns import Columns, Problems, TextRow
+from ssl_pdr.data.labels import LabelSet
+from ssl_pdr.data.readers import Reading
+from ssl_pdr.data.sources import EMBEDDED, Source, has_part, read_table, source_name
+from ssl_pdr.data.splits import split_labels
+from ssl_pdr.data.tables import Table, store, with_labels
+from ssl_pdr.errors import ConfigError, DataError
+
+LEAK = "training texts that are also in an evaluation part"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tables with the columns `text`, `text_pair` where there are pairs, and `label`, the number of a class.
+
+    Attributes:
+        name: of the data.
+        train: rows to train on; a label of None is a row without one. `group` where a group column was named.
+        evaluation: rows to evaluate on, by the name of the part: `in_domain`, and `shifted` or `adversarial` where there is one.
+        label_names: the classes.
+        fingerprint: SHA-256 over all rows that were read; paths, seeds and machines do not enter.
+        keys: hashes of the texts of `train` and of each evaluation part.
+        versions: of the libraries that embedded text was read from.
+        notes: counts worth showing.
+    """
+
+    name: str
+    train: Dataset
+    evaluation: dict[str, Dataset]
+    label_names: list[str]
+    fingerprint: str
+    keys: dict[str, Keys]
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether rows are pairs of texts."""
+        return "text_pair" in self.train.column_names
+
+    @property
+    def labels(self) -> list[int | None]:
+        """The class of each training row; None without one."""
+        return list(self.train["label"])
+
+    @property
+    def train_hash(self) -> str:
+        """SHA-256 over the texts of the training rows in their order, as far as `keys` tells them apart."""
+        return hashlib.sha256(np.ascontiguousarray(self.keys["train"]).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A table and the classes of its rows, −1 without one."""
+
+    table: Table
+    labels: NDArray[np.int32]
+
+    def select(self, rows: NDArray[np.int64] | None = None) -> tuple[Dataset, Keys]:
+        """Some rows, or all, and their keys."""
+        whole = with_labels(self.table.rows, self.labels)
+        return (whole, self.table.keys) if rows is None else (whole.select(rows), self.table.keys[rows])
+
+
+def load_corpus(
+    data: Source,
+    *,
+    evaluation: Source | None = None,
+    eval_frac: float = 0.2,
+    text_column: str | None = None,
+    pair_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    reading: Reading | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+) -> Corpus:
+    """Read a corpus for classification.
+
+    Args:
+        data: an embedded name; a file, a folder or a glob (csv, tsv, json, jsonl, parquet; all but parquet also with .gz or
+            .zst); a Hub name, `owner/name`, `owner/name:configuration` or `owner/name:configuration:split`; a table of
+            `datasets`, an `IterableDataset`, a data frame; a list of dicts or of (text, label).
+        evaluation: where to read the rows to evaluate on, with the same columns; None takes the validation part of a
+            folder or Hub name, or else its test part if that has labels, or holds out `eval_frac` of `data`.
+        eval_frac: held-out share of the rows with a label, in (0, 1), stratified.
+        text_column: None guesses from common names.
+        pair_column: None guesses, where the text column was guessed and has a usual partner.
+        label_column: None guesses. Training rows may lack a label, rows to evaluate on may not.
+        group_column: kept for label budgets by group.
+        label_map: from labels as a source has them to those that are wanted, in all parts.
+        reading: encoding, and what is done with bad rows.
+        seed: of the held-out part and of `limit`.
+        limit: keep only this many training rows, stratified; the evaluation part does not depend on it.
+
+    Raises:
+        DataError: in one line, for whatever is wrong with the data.
+
+    Example:
+        >>> rows = [("good film", "pos"), ("fine plot", "pos"), ("bad film", "neg"), ("dull plot", "neg")] * 5
+        >>> corpus = load_corpus(rows, eval_frac=0.25)
+        >>> corpus.label_names, len(corpus.train), len(corpus.evaluation["in_domain"])
+        (['neg', 'pos'], 15, 5)
+    """
+    columns = Columns(text_column, pair_column, label_column, group_column)
+    reading = reading or Reading()
+    if not 0 < eval_frac < 1:
+        raise ConfigError(f"eval_frac must lie between 0 and 1, got {eval_frac}")
+    if data in EMBEDDED if isinstance(data, str) else False:
+        if evaluation is not None:
+            raise DataError(f"{data} brings its own evaluation parts; leave --eval out, or give --data a file")
+        train, parts, versions, notes = _embedded(str(data))
+        labels = LabelSet(train.classes, label_map or {}, str(data))
+    else:
+        train = read_table(data, columns, reading, labelled=True)
+        labels = LabelSet(train.classes, label_map or {}, source_name(data))
+        parts = _evaluation(data, evaluation, columns, reading, labels)
+        versions, notes = {}, {}
+    name = source_name(data)
+    train_part = _Part(train, labels.numbers(train.classes, train.labels, name))
+    notes |= _notes(train, labels)
+    rows = np.arange(len(train))
+    made = {part: _checked(table, labels, part) for part, table in parts.items()}
+    labels.check_map()
+    if made:
+        selected = {
+            part: held.select(None if bool((held.labels >= 0).all()) else np.flatnonzero(held.labels >= 0))
+            for part, held in made.items()
+        }
+    else:
+        rows, held_out = _hold_out(train_part.labels, eval_frac, seed, name)
+        selected = {"in_domain": train_part.select(held_out)}
+    if limit is not None and limit < len(rows):
+        rows = rows[split_labels(train_part.labels[rows], limit / len(rows), seed=seed).labelled]
+    table, keys = train_part.select(None if len(rows) == len(train) else rows)
+    all_keys = {"train": keys, **{part: held for part, (_, held) in selected.items()}}
+    evaluated = np.concatenate([held for part, held in all_keys.items() if part != "train"])
+    notes |= {"duplicate training texts": duplicates(keys), LEAK: int(overlap(keys, evaluated).sum())}
+    digests = {"train": train.digest, **{part: held.digest for part, held in parts.items()}}
+    return Corpus(
+        name,
+        table,
+        {part: held for part, (held, _) in selected.items()},
+        labels.names,
+        hashlib.sha256(json.dumps([digests, labels.names, labels.label_map]).encode()).hexdigest(),
+        all_keys,
+        versions,
+        notes,
+    )
+
+
+def _evaluation(
+    data: Source, evaluation: Source | None, columns: Columns, reading: Reading, labels: LabelSet
+) -> dict[str, Table]:
+    if evaluation is not None:
+        part = next((p for p in ("validation", "test") if has_part(evaluation, p)), "train")
+        return {"in_domain": read_table(evaluation, columns, reading, labelled=True, part=part)}
+    for part in ("validation", "test"):
+        if not has_part(data, part):
+            continue
+        try:
+            table = read_table(data, columns, reading, labelled=True, part=part)
+            labels.numbers(table.classes, table.labels, part)
+        except DataError:
+            if part == "validation":
+                raise
+            continue  # public test parts often have no labels
+        if table.classes:
+            return {"in_domain": table}
+    return {}
+
+
+def _checked(table: Table, labels: LabelSet, part: str) -> _Part:
+    numbers = labels.numbers(table.classes, table.labels, f"the {part} part")
+    missing = np.flatnonzero(table.labels < 0)
+    if len(missing):
+        raise DataError(
+            f"the {part} part: {len(missing)} rows have no label, the first is row {missing[0] + 1}; rows to evaluate on need one"
+        )
+    return _Part(table, numbers)
+
+
+def _hold_out(
+    labels: NDArray[np.int32], eval_frac: float, seed: int, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows to train on, and those that are held out of the rows that have a label."""
+    labelled = np.flatnonzero(labels >= 0)
+    split = split_labels(labels[labelled], 1 - eval_frac, seed=seed)
+    held_out = labelled[split.unlabelled]
+    if len(held_out) == 0:
+        raise DataError(
+            f"{name} has {len(labelled)} rows with a label: too few to hold {eval_frac:g} of them out; give --eval"
+        )
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def _notes(train: Table, labels: LabelSet) -> dict[str, int]:
+    disagreed = labels.disagreements(train.classes, train.labels)
+    unlabelled = int((train.labels < 0).sum())
+    counted = {
+        "rows without a label, used as unlabelled text": unlabelled,
+        "rows without an agreed label ('-'), used as unlabelled text": disagreed,
+    }
+    return {**train.problems.counts, **{kind: count for kind, count in counted.items() if count}}
+
+
+def _embedded(name: str) -> tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]:
+    return _EMBEDDED[name]()
+
+
+def _pydocs_topics() -> tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]:
+    from ssl_pdr.data.pydocs import load_pydocs_topics
+
+    source = load_pydocs_topics()
+    parts = {
+        name: _table(part.texts, None, [source.label_names[label] for label in part.labels], name)
+        for name, part in {"train": source.train, "in_domain": source.test, "shifted": source.shifted}.items()
+    }
+    notes = {f"docstrings left out: {reason}": count for reason, count in source.dropped.items()}
+    return parts.pop("train"), parts, dict(source.versions), notes
+
+
+def _pydocs_pairs() -> tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]:
+    from ssl_pdr.data.pydocs_pairs import load_pydocs_pairs
+
+    source = load_pydocs_pairs()
+    parts = {
+        name: _table(part.texts, part.partners, [source.label_names[label] for label in part.labels], name)
+        for name, part in {"train": source.train, "in_domain": source.test, "adversarial": source.adversarial}.items()
+    }
+    notes = {f"passages left out: {reason}": count for reason, count in source.dropped.items()}
+    return parts.pop("train"), parts, dict(source.versions), notes
+
+
+def _table(texts: Any, partners: Any, labels: list[str], name: str) -> Table:
+    rows = (
+        TextRow(text, partner, label, None)
+        for text, partner, label in zip(texts, partners or [None] * len(texts), labels, strict=True)
+    )
+    return store(rows, Problems(), None, name)
+
+
+_EMBEDDED: dict[str, Callable[[], tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]]] = {
+    "pydocs-topics": _pydocs_topics,
+    "pydocs-pairs": _pydocs_pairs,
+}

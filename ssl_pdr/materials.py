@@ -1,0 +1,243 @@
+"""What a run is made from: the corpus, its label budget, unlabelled text, and all of it as features of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.data.collate import Mixture, mix
+from ssl_pdr.data.columns import Columns
+from ssl_pdr.data.corpus import LEAK, Corpus, load_corpus
+from ssl_pdr.data.labels import parse_label_map
+from ssl_pdr.data.readers import Reading
+from ssl_pdr.data.splits import LabelSplit, split_labels
+from ssl_pdr.data.streams import Row, Stream
+from ssl_pdr.data.tables import Table
+from ssl_pdr.data.unlabelled import TextStream, UnlabelledCorpus, load_unlabelled
+from ssl_pdr.errors import DataError
+from ssl_pdr.progress import Listener
+from ssl_pdr.tasks.base import Task, load_tokenizer, tokenizer_key
+from ssl_pdr.tasks.classification import SequenceClassification
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What training needs.
+
+    Attributes:
+        corpus: tables of text.
+        split: which training rows keep their label.
+        corpora: further text without labels.
+        task: says how to read and score them.
+        tokenizer: of the model.
+        labelled: features of the labelled rows.
+        unlabelled: features of the rows without a label, and of the unlabelled corpora; None where no regularizer would
+            use them.
+        fingerprint: of all data that were read.
+        notes: counts worth showing.
+        warnings: what a person should know before believing a score, in sentences.
+    """
+
+    corpus: Corpus
+    split: LabelSplit
+    corpora: list[UnlabelledCorpus]
+    task: Task
+    tokenizer: Any
+    labelled: Any
+    unlabelled: Mixture | None
+    fingerprint: str
+    notes: dict[str, int]
+    warnings: list[str]
+
+
+def reading_of(config: TrainConfig) -> Reading:
+    """How the files of a configuration are read."""
+    return Reading(config.encoding, config.skip_bad_rows, config.split_documents)
+
+
+def corpus_of(config: TrainConfig, seed: int) -> Corpus:
+    """The labelled data of a configuration; `seed` decides which rows are held out."""
+    return load_corpus(
+        config.data,
+        evaluation=config.eval,
+        eval_frac=config.eval_frac,
+        text_column=config.text_column,
+        pair_column=config.pair_column,
+        label_column=config.label_column,
+        group_column=config.group_column,
+        label_map=parse_label_map(config.label_map or ()),
+        reading=reading_of(config),
+        seed=seed,
+        limit=config.limit,
+    )
+
+
+def corpora_of(config: TrainConfig, corpus: Corpus) -> list[UnlabelledCorpus]:
+    """The unlabelled corpora of a configuration."""
+    columns = Columns(config.text_column, config.pair_column)
+    return load_unlabelled(config.unlabelled or (), corpus, columns, reading_of(config), stream=config.stream)
+
+
+def split_of(config: TrainConfig, corpus: Corpus) -> LabelSplit:
+    """The label budget of a configuration."""
+    by_share = config.labelled_count is None and config.labelled_per_class is None
+    return split_labels(
+        corpus.labels,
+        config.labelled_frac if by_share else None,
+        seed=config.seed,
+        strategy=config.split_strategy,
+        count=config.labelled_count,
+        per_class=config.labelled_per_class,
+        groups=list(corpus.train["group"]) if config.split_strategy == "group" else None,
+        data_hash=corpus.train_hash,
+    )
+
+
+def prepare(config: TrainConfig, listener: Listener) -> Materials:
+    """Read the data, split the labels and tokenize, as a resolved configuration says.
+
+    Raises:
+        DataError: for whatever is wrong with the data, and for data or a split that are not those that were meant.
+    """
+    listener.stage("reading the data")
+    given = None if config.split is None else LabelSplit.load(config.split)
+    corpus = corpus_of(config, config.seed if given is None else given.seed)
+    split = split_of(config, corpus) if given is None else given
+    if given is not None:
+        given.verify(corpus.labels, corpus.train_hash)
+    uses_pool = config.reg != "none" and config.alpha > 0
+    corpora = corpora_of(config, corpus)
+    fingerprint = _fingerprint(corpus, corpora)
+    if config.data_fingerprint not in (None, fingerprint):
+        raise DataError(
+            f"the data changed: {config.data} has the fingerprint {fingerprint[:16]}…, expected "
+            f"{str(config.data_fingerprint)[:16]}…; restore it, or start a new run"
+        )
+    task = SequenceClassification(corpus.label_names)
+    listener.stage("tokenizing")
+    tokenizer = load_tokenizer(config.model)
+    maker = _FeatureMaker(config, task, tokenizer, f"{corpus.train_hash}")
+    labelled, rest = maker.train(corpus, split, with_rest=uses_pool)
+    pools = [rest] if rest is not None else []
+    pools += [maker.corpus(c) for c in corpora] if uses_pool else []
+    notes = {**corpus.notes, **{kind: count for c in corpora for kind, count in c.notes.items()}}
+    notes |= {f"{name} texts cut at {config.max_length} tokens": count for name, count in maker.cut.items()}
+    return Materials(
+        corpus=corpus,
+        split=split,
+        corpora=corpora,
+        task=task,
+        tokenizer=tokenizer,
+        labelled=labelled,
+        unlabelled=Mixture(pools, _weights(corpora, rest is not None), config.temperature) if pools else None,
+        fingerprint=fingerprint,
+        notes={kind: count for kind, count in notes.items() if count},
+        warnings=_warnings(notes),
+    )
+
+
+def first_batch(config: TrainConfig, materials: Materials) -> list[dict[str, Any]]:
+    """The rows of the first mixed batch, as `--dry-run` shows them."""
+    columns = {"input_ids"}
+    rows, batches = mix(materials.labelled, materials.unlabelled, columns, config.batch_size, config.ratio, config.seed)
+    names = materials.corpus.label_names
+    return [
+        {
+            "row": row["row_id"],
+            "label": names[row["labels"]] if row["labels"] >= 0 else None,
+            "tokens": len(row["input_ids"]),
+            "text": materials.tokenizer.decode(row["input_ids"], skip_special_tokens=True),
+        }
+        for row in rows.take(next(iter(batches)))
+    ]
+
+
+class _FeatureMaker:
+    """Tokenizes parts of the data, and counts the texts that were cut.
+
+    Args:
+        config: gives length and windows.
+        task: knows the columns.
+        tokenizer: of the model, freshly loaded.
+        data: hash of the training rows.
+    """
+
+    def __init__(self, config: TrainConfig, task: Task, tokenizer: Any, data: str) -> None:
+        self.task = task
+        self.tokenizer = tokenizer
+        self.max_length = config.max_length
+        self.windows = config.long_documents == "windows"
+        self.data = data
+        self.tokenizer_key = tokenizer_key(tokenizer)
+        self.cut: dict[str, int] = {}
+
+    def train(self, corpus: Corpus, split: LabelSplit, *, with_rest: bool) -> tuple[Any, Any]:
+        """Features of the labelled rows, and of the rest of the training rows where they are wanted and there are any."""
+        if not with_rest or len(split.unlabelled) == 0:
+            table = corpus.train if len(split.unlabelled) == 0 else corpus.train.select(split.labelled)
+            return self._features(table, split.hash, "labelled"), None
+        rest = corpus.train.select(split.unlabelled).remove_columns("label")
+        if self.windows:
+            return (
+                self._features(corpus.train.select(split.labelled), split.hash, "labelled"),
+                self._features(rest, split.hash, "unlabelled", windows=True),
+            )
+        whole = self._features(corpus.train, self.data, "training")
+        return whole.select(split.labelled), whole.select(split.unlabelled).remove_columns("labels")
+
+    def corpus(self, corpus: UnlabelledCorpus) -> Any:
+        """Features of an unlabelled corpus, or a stream of them."""
+        if isinstance(corpus.rows, Table):
+            return self._features(corpus.rows.rows, corpus.rows.digest, corpus.name, windows=self.windows)
+        if self.windows:
+            return Stream(_Windows(corpus.rows, self._encode), name=corpus.name)
+        return Stream(corpus.rows, self._encode, name=corpus.name)
+
+    def _features(self, table: Any, data: str, name: str, *, windows: bool = False) -> Any:
+        key = json.dumps([data, name == "unlabelled", self.tokenizer_key, self.max_length, windows])
+        made = self.task.features(table, self.tokenizer, self.max_length, windows=windows, key=key)
+        self.cut[name] = sum(sum(part["cut"]) for part in made.select_columns("cut").iter(batch_size=10_000))
+        return made
+
+    def _encode(self, rows: Sequence[Row]) -> list[Row]:
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        made = self.task.encode(columns, self.tokenizer, self.max_length, windows=self.windows)
+        return [dict(zip(made, values, strict=True)) for values in zip(*made.values(), strict=True)]
+
+
+class _Windows:
+    """A stream of documents as a stream of the features of their windows."""
+
+    def __init__(self, rows: TextStream, encode: Any) -> None:
+        self.rows = rows
+        self.encode = encode
+
+    def __iter__(self) -> Any:
+        rows = iter(self.rows)
+        batches = iter(lambda: list(islice(rows, 256)), [])
+        return chain.from_iterable(map(self.encode, batches))
+
+
+def _fingerprint(corpus: Corpus, corpora: list[UnlabelledCorpus]) -> str:
+    """Of all that was read; a stream, which is not read yet, has none."""
+    digests = [c.rows.digest for c in corpora if isinstance(c.rows, Table)]
+    if not digests:
+        return corpus.fingerprint
+    return hashlib.sha256(json.dumps([corpus.fingerprint, *digests]).encode()).hexdigest()
+
+
+def _weights(corpora: list[UnlabelledCorpus], with_rest: bool) -> list[float] | None:
+    """Weights of the pools; where some are given, all others weigh 1."""
+    if all(c.weight is None for c in corpora):
+        return None
+    return [1.0] * with_rest + [1.0 if c.weight is None else c.weight for c in corpora]
+
+
+def _warnings(notes: dict[str, int]) -> list[str]:
+    leaks = {kind: count for kind, count in notes.items() if count and (kind == LEAK or "evaluation part" in kind)}
+    return [f"leak: {kind}: {count}; scores may be too good" for kind, count in leaks.items()]
