@@ -39,8 +39,6 @@ from ssl_pdr.tasks.base import load_tokenizer, load_weights
 from ssl_pdr.tasks.classification import SequenceClassification
 from ssl_pdr.trainer import PDRTrainer
 
-Features = list[dict[str, Any]]
-
 _PREDICT_ROWS = 64
 
 
@@ -184,14 +182,7 @@ class PDRClassifier(ClassifierMixin, BaseEstimator):
         return _probabilities(self.model_, self.tokenizer_, as_texts(X, "X", pairs=self.pairs_))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable class of each row, (n,), of the dtype of `y` in `fit`.
-
-        Args:
-            X: n texts or pairs, as in `fit`.
-
-        Raises:
-            DataError: for rows that are not texts, or pairs where the classifier was fitted on texts.
-        """
+        """The most probable class of each row of X, (n,), of the dtype of `y` in `fit`; errors as `predict_proba`."""
         chosen = self.predict_proba(X).argmax(axis=1)
         predicted: NDArray[Any] = self.classes_[chosen]
         return predicted
@@ -203,9 +194,6 @@ class PDRClassifier(ClassifierMixin, BaseEstimator):
             X: n texts or pairs, as in `fit`.
             y: (n,) labels.
             sample_weight: (n,) weights of the rows; None is one each.
-
-        Returns:
-            The share of right predictions, from 0 to 1.
         """
         predicted = self.predict(X)
         labels, has_label = as_labels(y, len(predicted))
@@ -270,7 +258,8 @@ class PDRClassifier(ClassifierMixin, BaseEstimator):
             raise ModelError(f"{folder} is damaged: its weights are not those of its classes; save it again")
         classifier = cls(**notes["params"])
         classifier.classes_, classifier.pairs_ = classes, notes["pairs"]
-        classifier.model_, classifier.tokenizer_ = model.to(_device()), tokenizer
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        classifier.model_, classifier.tokenizer_ = model.to(device or "cpu"), tokenizer
         return classifier
 
     def _config(self) -> TrainConfig:
@@ -293,16 +282,15 @@ def _plain(value: Any) -> Any:
 
 
 def _seed(random_state: Any) -> int:
+    if isinstance(random_state, Integral) and 0 <= int(random_state) < 2**32:
+        return int(random_state)
     try:
-        generator = check_random_state(random_state)
+        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     except (ValueError, TypeError):
         raise ConfigError(
             f"PDRClassifier: random_state must be None, a whole number from 0 to {2**32 - 1} or a RandomState, "
             f"got {random_state!r}"
         ) from None
-    if isinstance(random_state, Integral):
-        return int(random_state)
-    return int(generator.randint(np.iinfo(np.int32).max))
 
 
 @contextmanager
@@ -350,7 +338,7 @@ def _load(config: TrainConfig, names: list[str]) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _features(tokenizer: Any, texts: Texts) -> Features:
+def _features(tokenizer: Any, texts: Texts) -> list[dict[str, Any]]:
     if len(texts) == 0:
         return []
     columns = [texts.tolist()] if texts.ndim == 1 else texts.T.tolist()
@@ -363,8 +351,8 @@ def _train(
     regularizer: Regularizer | None,
     model: Any,
     tokenizer: Any,
-    labelled: Features,
-    unlabelled: Features,
+    labelled: list[dict[str, Any]],
+    unlabelled: list[dict[str, Any]],
     *,
     verbose: bool,
 ) -> None:
@@ -412,9 +400,3 @@ def _probabilities(model: Any, tokenizer: Any, texts: Texts) -> NDArray[np.float
             batch = collate([rows[i] for i in chosen]).to(model.device)
             proba[chosen] = model(**batch).logits.cpu().double().softmax(dim=-1).numpy()
     return proba
-
-
-def _device() -> torch.device:
-    """Where the Trainer would put a model."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")

@@ -108,8 +108,8 @@ def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listen
 
 def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:
     """Refuse a model with too few positions or words for the rows, which would fail in the middle of a run."""
-    rows = MixedDataset(Mixture([materials.labelled]), materials.unlabelled or Mixture([]), {"input_ids"})
-    lengths = rows.lengths()
+    pools = Mixture([]) if materials.unlabelled is None else materials.unlabelled
+    lengths = MixedDataset(Mixture([materials.labelled]), pools, {"input_ids"}).lengths()
     assert lengths is not None  # noqa: S101
     longest = config.max_length if config.stream else int(lengths.max())
     for name, module in model.named_modules():

@@ -15,11 +15,20 @@ PACKAGE = Path(ssl_pdr.__file__).parent
 # From the ground up: a module imports only from rooms above its own line.
 LAYERS = [
     {"errors"},
-    {"registry", "files", "arrays", "data.permutation", "data.text_lines", "data.labels", "data.near"},
-    {"config", "divergences", "sites", "perturbation", "data.splits", "data.docstrings", "data.encoder"}
+    {"registry", "files", "arrays", "data.permutation", "data.text_lines", "data.labels", "data.near", "data.orders"},
+    {
+        "config",
+        "divergences",
+        "sites",
+        "perturbation",
+        "data.class_codes",
+        "data.manifest",
+        "data.docstrings",
+        "data.encoder",
+    }
     | {"data.json_files", "data.shares", "data.streams", "data.columns", "data.checks"},
-    {"regularizers", "data.embedded", "data.passages", "data.mixing", "data.readers", "data.tables"},
-    {"objective", "data.pydocs", "data.pydocs_pairs", "data.locations", "run_folder"},
+    {"regularizers", "data.embedded", "data.passages", "data.splits", "data.readers", "data.tables"},
+    {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.locations", "run_folder"},
     {"data.collate", "data.sources", "diagnostics", "methods", "tasks"},
     {"data.corpus", "trainer", "evaluation", "progress", "provenance"},
     {"data.unlabelled", "classifier_folder"},

@@ -549,7 +549,7 @@ def test_the_embedded_encoder_learns_from_a_few_labels() -> None:
     kind = {"wonderful": "praise", "delightful": "praise", "terrible": "blame", "awful": "blame"}
     texts = [f"The {thing} was {word}." for thing in ("film", "meal", "trip", "play", "book") for word in kind]
     y = np.array([kind[text.split()[-1][:-1]] for text in texts], dtype=object)
-    classifier = PDRClassifier(max_steps=12, batch_size=20, max_length=16, random_state=0)
+    classifier = PDRClassifier(max_steps=8, batch_size=12, max_length=16, random_state=0)
     classifier.fit(texts[:8], y[:8], unlabelled=texts[8:])
     assert classifier.score(texts[8:], y[8:]) >= 0.9
     assert classifier.predict(["I loved it, it was excellent.", "I hated it, it was dreadful."]).tolist() == [

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from transformers import BertTokenizerFast
 
-from ssl_pdr.errors import ModelError
+from ssl_pdr.data import tables
+from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.tasks import SequenceClassification, list_tasks
-from ssl_pdr.tasks.base import load_tokenizer
+from ssl_pdr.tasks.base import load_tokenizer, tokenizer_key
 from tests.conftest import tiny_bert
 
 TASK = SequenceClassification(["no", "yes"])
@@ -59,8 +61,53 @@ def test_pairs_are_tokenized_together() -> None:
 
     table = Dataset.from_dict({"text": ["a", "b"], "text_pair": ["c", "d"], "label": [0, 1]})
     features = TASK.features(table, tokenizer, 12)
-    assert features[1] == {"input_ids": [1, 2], "labels": 1}
+    assert features[1] == {"input_ids": [1, 2], "labels": 1, "cut": False}
     assert seen[0] == (2, {"truncation": True, "max_length": 12})
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> BertTokenizerFast:
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghij"]))
+    return BertTokenizerFast(vocab=str(vocab))
+
+
+def test_texts_that_are_cut_are_marked(words: BertTokenizerFast) -> None:
+    table = Dataset.from_dict({"text": ["a b c", "a b c d", "a"], "label": [0, None, 1]})
+    features = TASK.features(table, words, 5)
+    assert list(features["cut"]) == [False, True, False]
+    assert list(features["labels"]) == [0, -100, 1]
+    assert features.column_names[:1] == ["input_ids"]
+
+
+def test_long_documents_become_windows_without_a_word_lost(words: BertTokenizerFast) -> None:
+    table = Dataset.from_dict({"text": ["a b c d e f g", "h", "i j"]})
+    features = TASK.features(table, words, 5, windows=True)
+    assert [words.decode(ids, skip_special_tokens=True) for ids in features["input_ids"]] == [
+        "a b c",
+        "d e f",
+        "g",
+        "h",
+        "i j",
+    ]
+    assert not any(features["cut"])
+    assert "overflow_to_sample_mapping" not in features.column_names
+    pairs = Dataset.from_dict({"text": ["a"], "text_pair": ["b"]})
+    with pytest.raises(ConfigError, match="single texts and fast tokenizers only"):
+        TASK.features(pairs, words, 5, windows=True)
+
+
+def test_large_tables_are_tokenized_once(words: BertTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "CACHE_FROM_ROWS", 2)
+    table = Dataset.from_dict({"text": ["a b", "c"], "label": [0, 1]})
+    first = TASK.features(table, words, 5, key="a key of this test")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("tokenized again")
+
+    again = TASK.features(table, refuse, 5, key="a key of this test")
+    assert again.to_dict() == first.to_dict()
+    assert tokenizer_key(words) != tokenizer_key(BertTokenizerFast(vocab={"[UNK]": 0, "z": 1}))
 
 
 def test_there_is_a_list_of_tasks() -> None:

@@ -23,7 +23,7 @@ Keys: TypeAlias = NDArray[np.uint64]
 LengthsOf: TypeAlias = Callable[[Sequence[str], Sequence[str] | None], Sequence[int]]
 
 TRAIN, UNLABELLED = "train", "unlabelled"
-NEAR_TEXTS = 20_000  # so many different texts of a part are looked at for near duplicates
+NEAR_TEXTS = 20_000  # so many different texts of a part are looked at for near duplicates, at 10 kB of memory each
 EXAMPLES = 3  # of each kind that a leak shows
 _BATCH = 512
 _EXCERPT, _BEFORE = 160, 20  # characters of an example, and of those before the first difference

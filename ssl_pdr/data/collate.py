@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
@@ -159,11 +160,15 @@ class MixedDataset(Dataset[dict[str, Any]]):
         features = {name: row[name] for name in row if name in self.columns}
         return {**features, "labels": label, "row_id": row_id, "row_weight": weight}
 
-    def lengths(self) -> np.ndarray[Any, np.dtype[np.int32]] | None:
+    def lengths(self) -> NDArray[np.int32] | None:
         """Number of tokens of each numbered row, int32; None where rows have no `input_ids`."""
-        parts = [_token_counts(table) for table in self._tables]
-        known = [part for part in parts if part is not None]
-        return np.concatenate(known) if len(known) == len(parts) else None
+        if not self._tables or not all(map(_has_tokens, self._tables)):
+            return None
+        lengths, start = np.empty(self._ends[-1], np.int32), 0
+        for counts in chain.from_iterable(map(_token_counts, self._tables)):
+            lengths[start : start + len(counts)] = counts
+            start += len(counts)
+        return lengths
 
 
 def mix(
@@ -180,11 +185,15 @@ def mix(
         seed: of the batches and of the shuffling of streams.
 
     Raises:
-        ConfigError: for labelled data that are a stream, and as `MixedBatchSampler`.
+        ConfigError: for labelled data that are a stream or have a temperature, and as `MixedBatchSampler`.
     """
     sides = Mixture.of(labelled, "labelled data"), Mixture.of(unlabelled, "unlabelled data")
     if None in sides[0].sizes:
         raise ConfigError("labelled data: got a stream, expected data with a length; read it to its end first")
+    if sides[0].temperature is not None:
+        raise ConfigError(
+            f"labelled data: got temperature {sides[0].temperature}, which is for unlabelled data; give weights instead"
+        )
     rows = MixedDataset(*sides, columns)
     batches = MixedBatchSampler(
         [size or 0 for size in sides[0].sizes] or 0,
@@ -223,6 +232,53 @@ class MixedCollator:
         return {**self.collate(features), **ours}
 
 
+class PaddingCollator:
+    """Pad columns of token numbers to the longest row of the batch; the others have one number a row.
+
+    It makes the batches of transformers' `DataCollatorWithPadding`, bit for bit, in a fraction of the time.
+
+    Args:
+        pad_values: what each column of token numbers is padded with.
+        left: pad before the tokens, not after them.
+
+    Example:
+        >>> collate = PaddingCollator({"input_ids": 0})
+        >>> batch = collate([{"input_ids": [5, 6], "labels": 1}, {"input_ids": [7], "labels": -100}])
+        >>> batch["input_ids"].tolist(), batch["labels"].tolist()
+        ([[5, 6], [7, 0]], [1, -100])
+    """
+
+    def __init__(self, pad_values: Mapping[str, int], *, left: bool = False) -> None:
+        self.pad_values = dict(pad_values)
+        self.left = left
+
+    @classmethod
+    def like(cls, tokenizer: Any) -> PaddingCollator:
+        """Pad as a tokenizer of transformers does."""
+        values = {
+            "input_ids": tokenizer.pad_token_id,
+            "attention_mask": 0,
+            "token_type_ids": tokenizer.pad_token_type_id,
+        }
+        return cls(values, left=tokenizer.padding_side == "left")
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """The rows as one batch, int64 of (rows, longest) or (rows,)."""
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        return {
+            name: self._padded(values, self.pad_values[name]) if name in self.pad_values else torch.tensor(values)
+            for name, values in columns.items()
+        }
+
+    def _padded(self, rows: list[Sequence[int]], value: int) -> Tensor:
+        counts = np.fromiter(map(len, rows), np.int64, len(rows))
+        places = np.arange(counts.max())
+        real = places >= counts.max() - counts[:, None] if self.left else places < counts[:, None]
+        padded = np.full(real.shape, value, np.int64)
+        padded[real] = np.fromiter(chain.from_iterable(rows), np.int64, counts.sum())
+        return torch.from_numpy(padded)
+
+
 def _pool(data: Any, name: str) -> Pool:
     if isinstance(data, Stream):
         return data
@@ -255,12 +311,14 @@ def _label(row: Features, row_id: int) -> int:
     return int(label)
 
 
-def _token_counts(table: Any) -> np.ndarray[Any, np.dtype[np.int32]] | None:
-    if not hasattr(table, "with_format"):
-        rows = [table[row] for row in range(len(table))]
-        return np.array([len(row["input_ids"]) for row in rows], np.int32) if "input_ids" in rows[0] else None
-    if "input_ids" not in table.column_names:
-        return None
-    arrow = table.select_columns("input_ids").with_format("arrow")
-    counts = [pc.list_value_length(part["input_ids"]).to_numpy() for part in arrow.iter(batch_size=50_000)]
-    return np.concatenate(counts).astype(np.int32)
+def _has_tokens(table: Any) -> bool:
+    return "input_ids" in (table.column_names if hasattr(table, "with_format") else table[0])
+
+
+def _token_counts(table: Any) -> Iterator[NDArray[np.integer]]:
+    """Number of tokens of each row, some rows at a time: all texts at once may not fit into memory."""
+    if hasattr(table, "with_format"):
+        arrow = table.select_columns("input_ids").with_format("arrow")
+        yield from (pc.list_value_length(part["input_ids"]).to_numpy() for part in arrow.iter(batch_size=50_000))
+    else:
+        yield np.fromiter((len(table[row]["input_ids"]) for row in range(len(table))), np.int32, len(table))

@@ -54,9 +54,10 @@ def _holds_lines(path: Path, encoding: str) -> bool:
     with open_text(path, encoding) as file:
         texts = (line if isinstance(line, Bad) else line.strip() for _, line in read_lines(file))
         filled = (text for text in texts if text)
-        first, second = next(filled, ""), next(filled, "")
-    if isinstance(first, Bad) or not (first.startswith("{") and first.endswith("}")):
-        return False
+        first = next(filled, "")
+        if isinstance(first, Bad) or not (first.startswith("{") and first.endswith("}")):
+            return False
+        second = next(filled, "")
     return isinstance(second, Bad) or (second != "" and second[0] not in ",]}")
 
 
@@ -168,9 +169,9 @@ class _Document:
 
     def _more(self) -> bool:
         """Read on: at least as much as is waiting, so that a long value is not tried again for each small piece."""
-        waiting = self._text[self._at :]
-        piece = self._file.read(max(_PIECE, len(waiting)))
-        self._text, self._at = waiting + piece, 0
+        piece = self._file.read(max(_PIECE, len(self._text) - self._at))
+        if piece:
+            self._text, self._at = self._text[self._at :] + piece, 0
         return piece != ""
 
     def _peek(self) -> str:
@@ -203,8 +204,8 @@ class _Document:
             except ValueError as error:
                 self._go_on_or_raise(error)
                 continue
-            if end == len(self._text) and self._more():
-                continue  # a number may go on
+            if end > len(self._text) - _CUT and self._more():
+                continue  # a number may go on: "1.", "1e-"
             text = self._text[self._at : end]
             self._go(end)
             return value, text
@@ -212,7 +213,6 @@ class _Document:
     def _go_on_or_raise(self, error: ValueError) -> None:
         """Read on where the text may only end too early for the decoder."""
         if isinstance(error, json.JSONDecodeError):
-            place = error.pos - self._at
             open_string = error.msg.startswith("Unterminated string")
             if open_string or error.pos > len(self._text) - _CUT:
                 if len(self._text) - self._at > text_lines.LONGEST_ROW:
@@ -220,10 +220,10 @@ class _Document:
                     raise DataError(f"{bad.problem}; {bad.remedy}")
                 if self._more():
                     return
-                if open_string or not self._text[self._at + place :].strip():
+                if open_string or not self._text[error.pos :].strip():
                     self._go(len(self._text))
                     self._pass("")
-            self._go(self._at + place)
+            self._go(error.pos)
         raise DataError(f"line {self._line} is not JSON: {_reason(error)}; mend it")
 
 

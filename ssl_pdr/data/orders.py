@@ -62,12 +62,9 @@ def stratified_rows(codes: IntArray, size: int, seed: int) -> tuple[IntArray, in
     if size == n:  # which is no matter of order
         return np.arange(n), len(totals)
     keys = _keys(n + len(totals), seed)
-    by_class, j = _class_after_class(codes, keys[:n])
-    earliest = j * n // totals[codes[by_class]]
-    (early,) = np.nonzero(earliest < size)  # later ones cannot be among the first
-    by_class, j, earliest = by_class[early], j[early], earliest[early]
+    by_class, j = _first_of_each_class(codes, keys[:n], -(-size * totals // n))  # no other may come so early
     class_of = codes[by_class]
-    due = -(-(j + 1) * n // totals[class_of])
+    earliest, due = j * n // totals[class_of], -(-(j + 1) * n // totals[class_of])
     # Classes that are due together come in a seeded order. From here on rows are numbered by urgency.
     urgent = np.lexsort((keys[n:][class_of], due))
     by_class, j, earliest = by_class[urgent], j[urgent], earliest[urgent]
@@ -94,7 +91,7 @@ def group_rows(codes: IntArray, groups: IntArray, size: int, seed: int) -> tuple
         (at most size,) rows, ascending, and the smallest size that has a row of every class.
 
     Example:
-        >>> rows, needed = group_rows(np.array([0, 0, 1, 0, 0]), np.array([0, 0, 0, 1, 1]), 4, seed=0)
+        >>> rows, needed = group_rows(np.array([0, 0, 1, 0, 0]), np.array([0, 0, 0, 1, 1]), 4, seed=1)
         >>> rows.tolist(), needed
         ([0, 1, 2], 3)
     """
@@ -114,23 +111,32 @@ def group_rows(codes: IntArray, groups: IntArray, size: int, seed: int) -> tuple
 def rows_per_class(codes: IntArray, size: int, seed: int) -> IntArray:
     """The first `size` rows of each class, in the order in which `stratified_rows` takes the rows of a class.
 
+    Args:
+        codes: (n,) the class of each row.
+        size: how many rows to take of each class, which no class has fewer of.
+        seed: of the order.
+
+    Returns:
+        (size · classes,) rows.
+
     Example:
         >>> rows_per_class(np.array([0, 0, 0, 1]), 1, seed=0).tolist()
         [2, 3]
     """
-    rows, j = _class_after_class(codes, _keys(len(codes), seed))
-    return rows[j < size]
+    quotas = np.full(int(codes.max()) + 1, size)
+    return _first_of_each_class(codes, _keys(len(codes), seed), quotas)[0]
 
 
 def _keys(n: int, seed: int) -> NDArray[np.uint64]:
     return np.random.PCG64(seed).random_raw(n)
 
 
-def _class_after_class(codes: IntArray, keys: NDArray[np.uint64]) -> tuple[IntArray, IntArray]:
-    """The rows of each class together, by their keys, and each one's number in its class."""
+def _first_of_each_class(codes: IntArray, keys: NDArray[np.uint64], quotas: IntArray) -> tuple[IntArray, IntArray]:
+    """So many rows of each class, class after class, the smallest keys first; and each one's number in its class."""
     totals = np.bincount(codes)
-    rows = np.lexsort((keys, codes))
-    return rows, np.arange(len(codes)) - np.repeat(np.cumsum(totals) - totals, totals)
+    by_class = np.lexsort((keys, codes))
+    j = np.arange(quotas.sum()) - np.repeat(np.cumsum(quotas) - quotas, quotas)
+    return by_class[np.repeat(np.cumsum(totals) - totals, quotas) + j], j
 
 
 def _first_places(codes: IntArray, places: IntArray) -> IntArray:

@@ -27,7 +27,7 @@ _SECTIONS = {
 }
 # A line above dashes or the like, and maybe below some; or `Returns:` above an indented line.
 _HEADING = re.compile(
-    r"^(?:[ \t]*[-=~^]{3,}[ \t]*\n)?[ \t]*(\S.*?)[ \t]*\n[ \t]*[-=~^]{3,}[ \t]*$|^([A-Z][a-z]+(?: [A-Za-z]+)?):{1,2}[ \t]*\n(?=[ \t])",
+    r"^(?:[ \t]*[-=~^]{3,}[ \t]*\n)?[ \t]*(\S.*?)[ \t]*\n[ \t]*[-=~^]{3,}[ \t]*$|^([A-Z][a-z]+(?: [A-Za-z]+)?):{1,2}[ \t]*\n(?=[ \t]|\n[ \t])",
     re.MULTILINE,
 )
 

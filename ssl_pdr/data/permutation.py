@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 IntArray: TypeAlias = NDArray[np.int64]
 _Words: TypeAlias = NDArray[np.uint64]
 
-# Fewer rounds leave visible patterns in permutations of a handful of rows; the tests of uniformity fail at eight.
+# Fewer rounds leave visible patterns in permutations of a handful of rows; the tests of uniformity fail at six.
 _ROUNDS = 20
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -90,4 +90,9 @@ def _hash(words: _Words, key: np.uint64) -> _Words:
 
 @lru_cache(maxsize=256)
 def _round_keys(seed: int, stream: tuple[int, ...]) -> _Words:
-    return np.random.SeedSequence(seed, spawn_key=stream).generate_state(_ROUNDS, np.uint64)
+    return (
+        np.random.SeedSequence(seed, spawn_key=stream)
+        .generate_state(_ROUNDS, np.uint64)
+        .astype(np.uint64)
+        .astype(np.uint64)
+    )

@@ -8,8 +8,8 @@
 
 A row's first passage is from an object's description, its second from further down in the same docstring, or in that of
 another object. In `train` and `test` most of those others are from anywhere: to compare words is nearly enough.
-`adversarial` punishes that: there passages of two objects of one module share many words, and passages of one object few.
-No object and no passage is in two rows, but for the two halves of a docstring, each of which may be in one.
+`adversarial` punishes that: there passages of two objects of one module share many words, and passages of one object
+share none or few. No object is in two parts and no passage in two rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from ssl_pdr.data.docstrings import MASK, Docstring
+from ssl_pdr.data.docstrings import Docstring
 from ssl_pdr.data.embedded import Mask, library_versions, modules_of, rank, read_modules, words_alone
 from ssl_pdr.data.passages import passages
 from ssl_pdr.errors import DataError
@@ -165,18 +165,14 @@ def _objects(docs: Iterable[Docstring], dropped: Counter[str]) -> list[_Object]:
     for (module, name), found in own.items():
         left = [(section, passage) for section, passage in found if passage.key not in shared]
         text = next((passage for section, passage in left if section == "description"), None)
-        partners = tuple(passage for _, passage in left if text and passage != text)
-        fair = tuple(partner for partner in partners if text and not _gives_away(text, partner))
-        if text and fair:
-            objects.append(_Object(module, name, text, fair))
+        if len(found) < 2:
+            dropped["fewer than two passages"] += 1
+        elif text is None or len(left) < 2:
+            dropped["passages of several objects"] += 1
+        elif partners := tuple(p for _, p in left if p != text and not _gives_away(text, p)):
+            objects.append(_Object(module, name, text, partners))
         else:
-            dropped[
-                "fewer than two passages"
-                if len(found) < 2
-                else "passages give it away"
-                if partners
-                else "passages of several objects"
-            ] += 1
+            dropped["passages give it away"] += 1
     return objects
 
 
@@ -188,7 +184,7 @@ def _own_passages(
     own: dict[tuple[str, str], list[tuple[str, _Passage]]] = {}
     seen: set[frozenset[str]] = set()
     for doc in docs:
-        found = []
+        found: list[tuple[str, _Passage]] = []
         if doc.public and doc.text:
             for section, text in passages(doc.text, MIN_WORDS, MAX_WORDS):
                 passage = _passage(mask(text, doc.name))
@@ -215,13 +211,15 @@ def _passage(text: str) -> _Passage:
 
 # Function words, and those that fit the documentation of anything.
 _COMMON = frozenset(
-    """
-    a about all also an and any are as at be been before being both but by can could did do does each either for from
-    given had has have how if in into is it its may more most must no not of on one only or other out over same should
-    so some such than that the their them then there these they this those to two under used uses using very was were
-    what when where whether which while will with within without would
-    argument default false instance none note parameter result return returned returns set true value values
-    """.split()
+    words_alone(
+        """
+        a about all also an and any are as at be been before being both but by can could did do does each either for
+        from given had has have how if in into is it its may more most must no not of on one only or other out over same
+        should so some such than that the their them then there these they this those to two under used uses using very
+        was were what when where whether which while will with within without would
+        argument default false instance none note parameter result return returned returns set true value values
+        """
+    ).split()
 )
 
 
@@ -260,7 +258,7 @@ def _parts(objects: list[_Object]) -> tuple[list[_Row], list[_Row], list[_Row]]:
         used = {o for row in parts[-1] for o in (row.first, row.second)}
         pool = [o for o in pool if o not in used]
     test, train, adversarial = *parts, _adversarial(pool)
-    sizes = {"training": (train, TRAIN_ROWS), "test": (test, TEST_ROWS), "adversarial": (adversarial, ADVERSARIAL_ROWS)}
+    sizes = {"test": (test, TEST_ROWS), "training": (train, TRAIN_ROWS), "adversarial": (adversarial, ADVERSARIAL_ROWS)}
     for name, (rows, size) in sizes.items():
         if len(rows) < 2 * size:
             raise DataError(

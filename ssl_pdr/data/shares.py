@@ -33,7 +33,7 @@ class Shares:
     def counts(self, rows: IntArray) -> IntArray:
         """How many of the first `rows` rows each pool gives: (n,) to (n, pools), each column never falling.
 
-        The first pool is dealt its share of all rows, the second its share of what is left over, and so on. Rounding
+        The largest pool is dealt its share of all rows, the next its share of what is left over, and so on. Rounding
         each pool on its own would be simpler, but then the counts neither add up nor only grow.
         """
         counts = np.zeros((len(rows), len(self.weights)), dtype=np.int64)
@@ -41,11 +41,12 @@ class Shares:
         # Cut at the period first: the product of a late row and a large pool does not fit into 64 bits, and that of two
         # corpora of more than two billion rows not even then.
         left: IntArray = np.asarray(rows, dtype=np.int64 if total < 2**31 else object)
-        for pool, weight in enumerate(self.weights):
-            if weight:
-                counts[:, pool] = left // total * weight + (left % total * weight + total // 2) // total
-                left = left - counts[:, pool]
-                total -= weight
+        for weight, pool in sorted(
+            ((weight, pool) for pool, weight in enumerate(self.weights) if weight), reverse=True
+        ):
+            counts[:, pool] = left // total * weight + (left % total * weight + total // 2) // total
+            left = left - counts[:, pool]
+            total -= weight
         return counts
 
 
@@ -77,7 +78,7 @@ def shares(
         return Shares([1] * len(sizes))
     if temperature is None:
         return Shares(known)
-    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < float(temperature) < math.inf:
+    if not _is_finite(temperature) or temperature <= 0:
         raise ConfigError(f"temperature: got {temperature!r}, expected a finite number above 0, such as 2")
     if temperature == 1:
         return Shares(known)
@@ -89,11 +90,15 @@ def _checked(weights: Sequence[float], pools: int, what: str) -> list[Fraction]:
     if len(weights) != pools:
         raise ConfigError(f"{what} weights: got {len(weights)} of them for {pools} corpora, expected one for each")
     for weight in weights:
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+        if not _is_finite(weight) or weight < 0:
             raise ConfigError(f"{what} weights: got {weight!r}, expected finite numbers of at least 0")
     if not any(weights):
         raise ConfigError(f"{what} weights: all {pools} of them are 0; expected one above 0, or no corpus")
     return [Fraction(repr(float(weight))) for weight in weights]
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def _whole(weights: Sequence[Fraction]) -> list[int]:

@@ -1,36 +1,66 @@
 """Label budgets: which rows keep their label, and which are treated as unlabelled.
 
-Every budget is a prefix of one seeded order of the rows, so a smaller budget is part of a larger one.
+Every budget takes the first of one seeded order of the rows, so a smaller budget is part of a larger one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
-import json
-import math
 import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ssl_pdr.data.class_codes import Label, class_codes, codes_hash
+from ssl_pdr.data.manifest import digest, dump_manifest, from_runs, read_manifest, runs_of
+from ssl_pdr.data.orders import IntArray, group_rows, random_rows, rows_per_class, stratified_rows
 from ssl_pdr.errors import ConfigError, DataError, unknown_name
 from ssl_pdr.files import atomic_write
 
-Label: TypeAlias = int | str | float
-IntArray: TypeAlias = NDArray[np.int64]
+STRATEGIES = ("random", "stratified", "group")
 
-STRATEGIES = ("random", "stratified")
-_FORMAT = "ssl-pdr label split"
-_VERSION = 1
+
+@dataclass(frozen=True)
+class Budget:
+    """How many labels are asked for.
+
+    Attributes:
+        unit: `fraction` of the rows that have a label, `count` of rows, or rows `per_class`.
+        amount: in (0, 1] for a fraction, else a whole number of at least 1.
+    """
+
+    unit: str
+    amount: float
+
+    @classmethod
+    def of(cls, fraction: object = None, count: object = None, per_class: object = None) -> Budget:
+        """The budget that was given, all labels if none was; a `ConfigError` for two, or one out of range.
+
+        Example:
+            >>> Budget.of(count=100)
+            Budget(unit='count', amount=100)
+        """
+        options = {"fraction": fraction, "count": count, "per_class": per_class}
+        given = {unit: amount for unit, amount in options.items() if amount is not None} or {"fraction": 1.0}
+        if len(given) > 1:
+            shown = " and ".join(f"{unit} {amount!r}" for unit, amount in given.items())
+            raise ConfigError(f"label budget: got {shown}, expected one of them; leave out the others")
+        ((unit, amount),) = given.items()
+        if unit == "fraction":
+            return cls(unit, _checked_fraction(amount))
+        return cls(unit, whole_number("labelled count" if unit == "count" else "labels per class", amount, 1))
+
+    def rows(self, totals: Collection[int]) -> int:
+        """How many rows that is, of classes with so many rows."""
+        if self.unit == "fraction":
+            return exact_share(self.amount, sum(totals))
+        return int(self.amount) * (len(totals) if self.unit == "per_class" else 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,28 +69,50 @@ class LabelSplit:
 
     Attributes:
         labelled: (n_labelled,) row numbers that keep their label, ascending.
-        unlabelled: (n_unlabelled,) all other row numbers, ascending.
-        fraction: the budget that was asked for, in (0, 1].
+        unlabelled: (n_unlabelled,) all other row numbers, those that never had a label among them, ascending.
+        budget: what was asked for.
         seed: the seed of the order.
-        strategy: `stratified` or `random`.
-        n_rows: how many rows there were.
+        strategy: `stratified`, `random` or `group`.
         labels_hash: SHA-256 of the labels in their order; see `verify`.
-        class_counts: for every label (labelled rows, all rows), in order of first appearance.
+        data_hash: whatever else tells the data from others, such as a hash of the texts; None if it was not given.
+        class_counts: for every label (labelled rows, all rows that have it), in order of first appearance.
     """
 
     labelled: IntArray
     unlabelled: IntArray
-    fraction: float
+    budget: Budget
     seed: int
     strategy: str
-    n_rows: int
     labels_hash: str
+    data_hash: str | None
     class_counts: Mapping[Label, tuple[int, int]]
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are, with and without a label."""
+        return len(self.labelled) + len(self.unlabelled)
+
+    @property
+    def asked(self) -> int:
+        """How many labelled rows the budget amounts to."""
+        return self.budget.rows([total for _, total in self.class_counts.values()])
+
+    @property
+    def got(self) -> int:
+        """How many rows are labelled: as many as were `asked` for, or fewer where groups stay whole."""
+        return len(self.labelled)
+
+    @property
+    def fraction(self) -> float:
+        """The fraction that was asked for, or else that of the rows with a label that are labelled, in (0, 1]."""
+        if self.budget.unit == "fraction":
+            return self.budget.amount
+        return self.got / sum(total for _, total in self.class_counts.values())
 
     @property
     def hash(self) -> str:
         """SHA-256 over everything that defines the split."""
-        return _digest(self._manifest())
+        return digest(self._manifest())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelSplit) and self.hash == other.hash
@@ -68,108 +120,143 @@ class LabelSplit:
     def __hash__(self) -> int:
         return hash(self.hash)
 
-    def verify(self, labels: Iterable[object]) -> None:
-        """Check that `labels` are those that were split; a `DataError` if they are not."""
-        codes, classes = _encode(labels)
-        found = _labels_hash(codes, classes)
+    def verify(self, labels: Iterable[object], data_hash: str | None = None) -> None:
+        """Check that `labels` are those that were split, and `data_hash` too where both sides have one.
+
+        Raises:
+            DataError: if they are not.
+        """
+        codes, classes = class_codes(labels)
+        found = codes_hash(codes, classes)
         if found != self.labels_hash:
-            raise DataError(
-                f"the data changed since it was split: got {len(codes)} labels with hash {found[:12]}, "
-                f"expected {self.n_rows} with {self.labels_hash[:12]}; restore the data or split it anew"
-            )
+            raise _changed(f"{len(codes)} labels with hash {found[:12]}", f"{self.n_rows} with {self.labels_hash[:12]}")
+        if None not in (data_hash, self.data_hash) and data_hash != self.data_hash:
+            raise _changed(f"the same labels and data with hash {str(data_hash)[:12]}", str(self.data_hash)[:12])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the manifest as JSON; a reader sees the old file or the new one, never a half of it."""
-        manifest = self._manifest()
-        text = json.dumps({**manifest, "hash": _digest(manifest)}) + "\n"
-        atomic_write(path, text)
+        atomic_write(path, dump_manifest(self._manifest()))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LabelSplit:
         """Read what `save` wrote; a `DataError` if it is missing, of another version or was changed."""
-        manifest = _read_manifest(Path(path))
+        manifest = read_manifest(Path(path))
         try:
-            labelled = np.asarray(manifest["labelled"], dtype=np.int64)
-            return cls(
-                labelled=labelled,
-                unlabelled=_complement(labelled, manifest["n_rows"]),
-                fraction=manifest["fraction"],
-                seed=manifest["seed"],
-                strategy=manifest["strategy"],
-                n_rows=manifest["n_rows"],
-                labels_hash=manifest["labels_hash"],
-                class_counts={label: (kept, total) for label, kept, total in manifest["class_counts"]},
-            )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            return cls._from_manifest(manifest)
+        except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
             raise DataError(f"{path}: got a manifest without sense ({error!r}), expected one that was saved") from error
 
     def _manifest(self) -> dict[str, Any]:
+        is_labelled = np.zeros(self.n_rows, dtype=bool)
+        is_labelled[self.labelled] = True
         return {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "fraction": self.fraction,
+            "budget": {self.budget.unit: self.budget.amount},
+            "asked": self.asked,
+            "got": self.got,
             "seed": self.seed,
             "strategy": self.strategy,
             "n_rows": self.n_rows,
             "labels_hash": self.labels_hash,
+            "data_hash": self.data_hash,
             "class_counts": [[label, *counts] for label, counts in self.class_counts.items()],
-            "labelled": self.labelled.tolist(),
+            "runs": runs_of(is_labelled),
         }
 
+    @classmethod
+    def _from_manifest(cls, manifest: Mapping[str, Any]) -> LabelSplit:
+        is_labelled = from_runs(manifest["runs"], whole_number("n_rows", manifest["n_rows"], 0))
+        split = cls(
+            labelled=np.flatnonzero(is_labelled),
+            unlabelled=np.flatnonzero(~is_labelled),
+            budget=Budget.of(**manifest["budget"]),
+            seed=whole_number("seed", manifest["seed"], 0),
+            strategy=_known_strategy(manifest["strategy"]),
+            labels_hash=str(manifest["labels_hash"]),
+            data_hash=None if manifest["data_hash"] is None else str(manifest["data_hash"]),
+            class_counts={
+                label: (whole_number("labelled rows", kept, 0), whole_number("rows", total, max(kept, 1)))
+                for label, kept, total in manifest["class_counts"]
+            },
+        )
+        if split.got != sum(kept for kept, _ in split.class_counts.values()) or split._manifest() != manifest:
+            raise ValueError("it contradicts itself")
+        return split
 
-def split_labels(labels: Iterable[object], fraction: float, seed: int = 0, strategy: str = "stratified") -> LabelSplit:
-    """Choose the rows that keep their label: exactly `round(fraction * n)`, at least one of every class.
+
+def split_labels(
+    labels: Iterable[object],
+    fraction: float | None = None,
+    seed: int = 0,
+    strategy: str = "stratified",
+    *,
+    count: int | None = None,
+    per_class: int | None = None,
+    groups: Iterable[object] | None = None,
+    data_hash: str | None = None,
+) -> LabelSplit:
+    """Choose the rows that keep their label: exactly as many as asked for, at least one of every class.
 
     With `stratified` every class is labelled in proportion: a class that has a share p of the rows gets less
     than p·size + 1 of the labels and, once the budget is large enough to owe one row to the smallest class,
-    more than p·size − 1. `random` ignores the classes, like a sample that was sent to annotators.
+    more than p·size − 1. `random` ignores the classes, like a sample that was sent to annotators. With `group`
+    all rows of a group are labelled or none is, and the budget is an upper bound: the split says what it `asked`
+    for and what it `got`.
 
-    For the same labels, seed and strategy a smaller budget is a subset of a larger one. The order comes from
-    raw generator output, which NumPy never changes, so it is the same under every version of it.
+    For the same data, seed and strategy a smaller budget is a subset of a larger one: fractions and counts are
+    nested in each other, numbers per class among themselves. Rows without a label have no influence.
 
     Args:
-        labels: one label a row, integers or strings, n of them with at least two classes.
-        fraction: the budget, in (0, 1]; it is read as the decimal number that it prints as.
+        labels: one label a row, integers or strings, of at least two classes. None, NaN and the NA of pandas are
+            rows without a label: no budget counts them, and they are always unlabelled.
+        fraction: the budget as a share of the rows that have a label, in (0, 1]; it is read as the decimal number
+            that it prints as, and rounded to whole rows. No budget at all is 1.0.
         seed: any whole number of at least 0.
-        strategy: `stratified` or `random`.
+        strategy: `stratified`, `random` or `group`.
+        count: the budget as a number of rows.
+        per_class: the budget as a number of rows of every class, which need not be in proportion; there is nothing
+            to choose for a strategy then, and `group` is refused.
+        groups: for `group`, one integer or string a row, such as the article that it is from.
+        data_hash: kept for `LabelSplit.verify`; give one that changes with the texts.
 
     Returns:
-        The split; with fraction 1.0 `unlabelled` is empty.
+        The split; with fraction 1.0 all rows without a label, and no others, are in `unlabelled`.
 
     Raises:
-        ConfigError: `fraction` or `seed` is out of range.
+        ConfigError: an argument is out of range, or two do not go together.
         UnknownNameError: there is no such strategy.
-        DataError: a label is missing, or the budget leaves a class without a label.
+        DataError: a label or a group is none, or the budget is more than there is or leaves a class without a label.
 
     Example:
-        >>> labels = ["ham", "spam", "ham", "ham", "spam", "ham"]
+        >>> labels = ["ham", "spam", "ham", "ham", "spam", "ham", None]
         >>> split = split_labels(labels, 0.5)
         >>> len(split.labelled), len(split.unlabelled), split.class_counts
-        (3, 3, {'ham': (2, 4), 'spam': (1, 2)})
-        >>> set(split.labelled) <= set(split_labels(labels, 0.75).labelled)
+        (3, 4, {'ham': (2, 4), 'spam': (1, 2)})
+        >>> set(split.labelled) <= set(split_labels(labels, count=5).labelled)
         True
+        >>> split_labels(labels, per_class=2).class_counts
+        {'ham': (2, 4), 'spam': (2, 2)}
+        >>> split = split_labels(labels, count=5, strategy="group", groups=[1, 1, 1, 2, 2, 2, 2])
+        >>> split.asked, split.got
+        (5, 3)
     """
-    fraction, seed = _checked_fraction(fraction), whole_number("seed", seed, 0)
-    if strategy not in STRATEGIES:
-        raise unknown_name("split strategy", str(strategy), STRATEGIES)
-    codes, classes = _encode(labels)
-    n = len(codes)
-    raw = np.random.PCG64(seed).random_raw(n + len(classes))
-    order = (
-        _stratified_order(codes, raw[:n], raw[n:]) if strategy == "stratified" else np.argsort(raw[:n], kind="stable")
-    )
-    size = exact_share(fraction, n)
-    _check_budget(codes[order], size, fraction, strategy)
-    labelled = np.sort(order[:size])
-    kept, totals = (np.bincount(c, minlength=len(classes)).tolist() for c in (codes[labelled], codes))
+    budget, seed = Budget.of(fraction, count, per_class), whole_number("seed", seed, 0)
+    _check_groups_wanted(_known_strategy(strategy), budget, groups)
+    codes, classes = class_codes(labels)
+    (with_label,) = np.nonzero(codes >= 0)
+    _check_classes(len(codes), len(with_label), classes)
+    group_codes = None if groups is None else _group_codes(groups, len(codes))[with_label]
+    chosen = with_label[_choose(codes[with_label], classes, group_codes, budget, strategy, seed)]
+    unlabelled = np.ones(len(codes), dtype=bool)
+    unlabelled[chosen] = False
+    kept, totals = (np.bincount(codes[rows], minlength=len(classes)).tolist() for rows in (chosen, with_label))
     return LabelSplit(
-        labelled=labelled,
-        unlabelled=np.sort(order[size:]),
-        fraction=fraction,
+        labelled=np.flatnonzero(~unlabelled),
+        unlabelled=np.flatnonzero(unlabelled),
+        budget=budget,
         seed=seed,
         strategy=strategy,
-        n_rows=n,
-        labels_hash=_labels_hash(codes, classes),
+        labels_hash=codes_hash(codes, classes),
+        data_hash=data_hash,
         class_counts=dict(zip(classes, zip(kept, totals, strict=True), strict=True)),
     )
 
@@ -201,130 +288,85 @@ def whole_number(name: str, value: object, at_least: int) -> int:
 
 
 def _checked_fraction(fraction: object) -> float:
-    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < float(fraction) <= 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
         raise ConfigError(f"labelled fraction: got {fraction!r}, expected a number in (0, 1], such as 0.1 for 10 %")
     return float(fraction)
 
 
-def _encode(labels: Iterable[object]) -> tuple[IntArray, list[Label]]:
-    """Labels as class numbers and the classes, numbered by first appearance: no hash order enters."""
-    rows = _as_list(labels)
-    types = set(map(type, rows))
-    if not all(issubclass(t, int | str | float) for t in types) or float in types:
-        _check_labels(rows)
-    numbers: dict[Label, int] = {}
-    codes = np.array([numbers.setdefault(label, len(numbers)) for label in rows], dtype=np.int64)
-    if len(numbers) < 2:
-        raise DataError(
-            f"got {len(rows)} labels of {len(numbers)} classes, expected at least 2; check the label column"
+def _known_strategy(strategy: str) -> str:
+    if strategy not in STRATEGIES:
+        raise unknown_name("split strategy", str(strategy), STRATEGIES)
+    return strategy
+
+
+def _check_groups_wanted(strategy: str, budget: Budget, groups: object) -> None:
+    if strategy == "group" and budget.unit == "per_class":
+        raise ConfigError(
+            "labels per class: got the split strategy 'group', which keeps groups whole; expected 'stratified' or "
+            "'random', or a fraction or a count of labels"
         )
-    return codes, list(numbers)
+    if strategy == "group" and groups is None:
+        raise ConfigError("split strategy 'group': got no groups, expected one a row; give groups=...")
+    if strategy != "group" and groups is not None:
+        raise ConfigError(f"split strategy {strategy!r}: got groups, which it ignores; leave them out or take 'group'")
 
 
-def _as_list(labels: Iterable[object]) -> list[Any]:
-    """Plain Python values, whatever array, column or list they came in."""
-    tolist = getattr(labels, "tolist", None)  # NumPy, pandas, torch: much faster than iteration
-    try:
-        rows = None if isinstance(labels, str | bytes) else tolist() if tolist else list(labels)
-    except TypeError:
-        rows = None
-    if not isinstance(rows, list):
-        raise DataError(f"labels: got {type(labels).__name__}, expected a sequence with one label a row")
-    return [row.item() if isinstance(row, np.generic) else row for row in rows]
+def _check_classes(n_rows: int, n_labels: int, classes: Collection[Label]) -> None:
+    if n_rows and not n_labels:
+        raise DataError(f"got {n_rows} rows and none with a label, expected at least 2 classes; check the label column")
+    if len(classes) < 2:
+        raise DataError(f"got {n_labels} labels of {len(classes)} classes, expected at least 2; check the label column")
 
 
-def _check_labels(rows: list[Any]) -> None:
-    for number, label in enumerate(rows):
-        if not isinstance(label, int | str | float) or (isinstance(label, float) and not math.isfinite(label)):
-            shown = f"{type(label).__name__} {label!r}"[:60]
+def _group_codes(groups: Iterable[object], n_rows: int) -> IntArray:
+    codes, _ = class_codes(groups, "group")
+    if len(codes) != n_rows:
+        raise DataError(f"groups: got {len(codes)} for {n_rows} rows, expected one a row")
+    if (codes < 0).any():
+        raise DataError(f"group of row {int(np.argmin(codes))}: got none, expected an integer or a string in every row")
+    return codes
+
+
+def _choose(
+    codes: IntArray, classes: list[Label], groups: IntArray | None, budget: Budget, strategy: str, seed: int
+) -> IntArray:
+    """Which of the rows with a label keep it."""
+    n, totals = len(codes), np.bincount(codes).tolist()
+    size = budget.rows(totals)
+    if budget.unit == "per_class":
+        smallest = min(range(len(totals)), key=totals.__getitem__)
+        if totals[smallest] < budget.amount:
             raise DataError(
-                f"label of row {number}: got {shown}, expected an integer or a string; leave out unlabelled rows"
+                f"labels per class: got {budget.amount}, expected at most {totals[smallest]}: "
+                f"the class {classes[smallest]!r} has no more rows with a label"
             )
-
-
-def _labels_hash(codes: IntArray, classes: list[Label]) -> str:
-    return hashlib.sha256(json.dumps(classes).encode() + codes.astype("<i8").tobytes()).hexdigest()
-
-
-def _stratified_order(codes: IntArray, row_keys: NDArray[np.uint64], class_keys: NDArray[np.uint64]) -> IntArray:
-    """All rows, such that every prefix has the classes in proportion, after one row of each class.
-
-    With n_c of n rows in class c, its row j (in shuffled order, from 0) may not come before place ⌊j·n/n_c⌋,
-    or c would be more than one row ahead, and is due by place ⌈(j+1)·n/n_c⌉, or c would be more than one row
-    behind. Taking the most urgent row that may come keeps every due date (for unit jobs earliest deadline
-    first does, if anything can). Sorting by (j + ½)/n_c is simpler, but a large class among many small ones
-    then strays by half a row for each of them.
-    """
-    n, totals = len(codes), np.bincount(codes)
-    by_class = np.lexsort((row_keys, codes))
-    class_of = codes[by_class]
-    j = np.arange(n) - (np.cumsum(totals) - totals)[class_of]
-    earliest = j * n // totals[class_of]
-    due = -(-(j + 1) * n // totals[class_of])
-    # Classes that are due together come in a seeded order. From here on rows are numbered by urgency.
-    urgent = np.lexsort((class_keys[class_of], due))
-    by_class, j, earliest = by_class[urgent], j[urgent], earliest[urgent]
-    (head,), (rest,) = np.nonzero(j == 0), np.nonzero(j > 0)
-    rest = rest[np.argsort(earliest[rest], kind="stable")]
-    return by_class[_most_urgent_first(head.tolist(), rest.tolist(), earliest[rest].tolist())]
-
-
-def _most_urgent_first(order: list[int], rows: list[int], earliest: list[int]) -> list[int]:
-    """Extend `order` by `rows`: in each place the smallest of those that may come there."""
-    waiting: list[int] = []
-    arrived = 0
-    for place in range(len(order), len(order) + len(rows)):
-        while arrived < len(rows) and earliest[arrived] <= place:
-            heapq.heappush(waiting, rows[arrived])
-            arrived += 1
-        order.append(heapq.heappop(waiting))
-    return order
-
-
-def _check_budget(codes_in_order: IntArray, size: int, fraction: float, strategy: str) -> None:
-    """A `DataError` if a class has no row among the first `size`."""
-    n = len(codes_in_order)
-    first = np.unique(codes_in_order, return_index=True)[1]
-    needed = int(first.max()) + 1
+        return rows_per_class(codes, int(budget.amount), seed)
+    if size > n:
+        raise DataError(f"labelled count: got {size}, expected at most {n}: so many rows have a label")
+    if groups is not None:
+        # Numbered anew: rows without a label, and groups of nothing else, must not have an influence.
+        rows, needed = group_rows(codes, class_codes(groups)[0], size, seed)
+    else:
+        rows, needed = (stratified_rows if strategy == "stratified" else random_rows)(codes, size, seed)
     if size < needed:
+        lacking = len(totals) - len(np.unique(codes[rows]))
+        raise _too_small(budget, strategy, size, n, f"{lacking} of {len(totals)} classes", needed)
+    return rows
+
+
+def _too_small(budget: Budget, strategy: str, size: int, n: int, lacking: str, needed: int) -> DataError:
+    if budget.unit == "fraction":
         # Rounded up to three digits, so that what the message names does work.
-        smallest = float(Context(prec=3, rounding=ROUND_CEILING).divide(needed, n))
-        other = " or the strategy 'stratified'" if strategy == "random" else ""
-        raise DataError(
-            f"labelled fraction {fraction} of {n} rows is {size} and leaves {int((first >= size).sum())} "
-            f"of {len(first)} classes without a label; expected at least {smallest} ({needed} rows){other}"
-        )
+        smallest = f"{float(Context(prec=3, rounding=ROUND_CEILING).divide(needed, n))} ({needed} rows)"
+        got = f"labelled fraction {budget.amount} of {n} rows is {size} and"
+    else:
+        smallest, got = f"{needed}", f"labelled count {size} of {n} rows"
+    of_groups = " in whole groups" if strategy == "group" else ""
+    other = " or the strategy 'stratified'" if strategy == "random" else ""
+    return DataError(f"{got} leaves {lacking} without a label{of_groups}; expected at least {smallest}{other}")
 
 
-def _complement(rows: IntArray, n: int) -> IntArray:
-    left = np.ones(n, dtype=bool)
-    left[rows] = False
-    return np.flatnonzero(left)
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest in `path` without its hash, which was compared; a `DataError` if anything is wrong."""
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read the split {path}: {error.strerror}; give the file that `save` wrote") from error
-    except ValueError as error:
-        raise DataError(f"{path}: got no JSON ({error}), expected a label split; restore or remake it") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise DataError(f"{path}: got some other JSON, expected {_FORMAT!r}; give the file that `save` wrote")
-    if manifest.get("version") != _VERSION:
-        raise DataError(
-            f"{path}: got version {manifest.get('version')!r} of a label split, expected {_VERSION}; "
-            "make it anew with this version of ssl-pdr"
-        )
-    stored, found = manifest.pop("hash", None), _digest(manifest)
-    if stored != found:
-        raise DataError(
-            f"{path}: got content with hash {found[:12]}, expected {str(stored)[:12]}; "
-            "the file was changed after it was saved, restore or remake it"
-        )
-    return manifest
+def _changed(got: str, expected: str) -> DataError:
+    return DataError(
+        f"the data changed since it was split: got {got}, expected {expected}; restore the data or split it anew"
+    )

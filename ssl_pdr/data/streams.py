@@ -117,6 +117,7 @@ class StreamReader:
     def _begin(self) -> None:
         self._blocks: Iterator[list[Row]] | None = None
         self._blocks_read = self._rows_read = 0
+        self._failure: str | None = None
         self._held: dict[int, list[Row]] = {}
         self._places, self._by_length = range(0), list[Row]()
 
@@ -138,22 +139,24 @@ class StreamReader:
             if self._blocks is None or number < self._blocks_read:
                 self._begin()
                 self._blocks = self.stream.blocks()
+            # The block before may be asked for again: places rise from batch to batch, not within one.
+            self._held = {n: rows for n, rows in self._held.items() if n == number - 1}
             while self._blocks_read <= number:
                 block = self._read(self._blocks)
             order = permuted(np.arange(len(block)), max(len(block), 1), self.seed, _SHUFFLE, self.number, number)
-            # The block before may be asked for again: places rise from batch to batch, not within one.
-            self._held = {n: rows for n, rows in self._held.items() if n == number - 1}
             self._held[number] = [block[i] for i in order]
         return self._held[number]
 
     def _read(self, blocks: Iterator[list[Row]]) -> list[Row]:
+        if self._failure is not None:  # an iterator that has failed looks like one that has ended
+            raise StreamError(self._failure)
         try:
             block = next(blocks, [])
         except Exception as error:
             reason = str(error) if isinstance(error, PDRError) else f"{type(error).__name__}: {error}"
-            raise StreamError(
-                f"{self.stream.name} failed after {self._rows_read} rows: {' '.join(reason.split())[:300]}"
-            ) from error
+            first, last = self._rows_read + 1, self._rows_read + BLOCK_ROWS
+            self._failure = f"{self.stream.name} failed in rows {first} to {last}: {' '.join(reason.split())[:300]}"
+            raise StreamError(self._failure) from error
         self._blocks_read += 1
         self._rows_read += len(block)
         return block

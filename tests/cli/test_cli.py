@@ -9,88 +9,14 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertTokenizerFast, pipeline
+from transformers import AutoModelForSequenceClassification, pipeline
 
-from ssl_pdr.cli import main
-from tests.conftest import tiny_bert
-
-WORDS = [
-    "good",
-    "fine",
-    "great",
-    "lovely",
-    "bad",
-    "poor",
-    "dull",
-    "awful",
-    "film",
-    "plot",
-    "scene",
-    "actor",
-    "the",
-    "a",
-    "was",
-    "is",
-]
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT with a tokenizer of its own, as a user would bring it."""
-    folder = tmp_path_factory.mktemp("model")
-    vocab = folder / "vocab.txt"
-    vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]), encoding="utf-8")
-    BertTokenizerFast(vocab=str(vocab)).save_pretrained(folder)
-    tiny_bert(num_labels=2).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    lines = ["text,label"]
-    for i in range(80):
-        word = WORDS[i % 8]
-        lines.append(f"the {WORDS[8 + i % 4]} was {word} {WORDS[i % 7]} {i},{'pos' if i % 8 < 4 else 'neg'}")
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def basic(model_folder: Path, reviews: Path, tmp_path: Path) -> list[object]:
-    return [
-        "train",
-        "--data",
-        reviews,
-        "--model",
-        model_folder,
-        "--output",
-        tmp_path / "run",
-        "--epochs",
-        1,
-        "--max-length",
-        12,
-    ]
+from tests.cli.conftest import Run, one_line
 
 
 @pytest.mark.parametrize("reg", ["none", "rdrop", "rpt", "vat", "jr", "wjr"])
@@ -225,14 +151,6 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(basic: list[object], tm
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def one_line(err: str) -> str:
-    assert "Traceback" not in err
-    lines = [line for line in err.splitlines() if not line.endswith("…")]  # the stages that went before
-    assert len(lines) == 1, err
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -275,9 +193,17 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         b"text,label\na b,x\n,y\nc,x\nd,y\n",
         "1 rows have no text (null or empty) in column 'text', the first is row 2",
     ),
-    "null-label": (b"text,label\na b,x\nb,\nc,x\nd,y\n", "1 rows have no label"),
-    "ragged": (b"text,label\na,x\nb,y,z,1\n", "cannot read"),
-    "latin-1": ("text,label\ncaf\xe9,x\nb,y\n".encode("latin-1"), "cannot read"),
+    "no-labels": (
+        b"text,label\na b,\nb,\nc,\nd,\n",
+        "no row has a label; a corpus without labels goes to --unlabelled",
+    ),
+    "ragged": (b"text,label\na,x\nb,y,z,1\n", "line 3 has 4 fields, expected 2"),
+    "quote": (b'text,label\na,x\n"b,y\nc,z\n', "line 3"),
+    "fractions": (b"text,label\na,0.5\nb,0.25\n", "has the number 0.5 as a label, expected classes"),
+    "latin-1": (
+        "text,label\ncaf\xe9,x\nb,y\n".encode("latin-1"),
+        "line 2 is not valid utf-8; name the encoding with --encoding",
+    ),
 }
 
 

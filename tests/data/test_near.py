@@ -106,14 +106,17 @@ def test_many_versions_of_a_text_are_one_group_and_each_is_found() -> None:
 
 
 def test_what_is_near_to_a_member_is_found_though_it_is_far_from_the_leader() -> None:
-    words = sentences(1, 100)[0]
-    leader, member, probe = (
-        " ".join(word if i >= start else f"new{i}" for i, word in enumerate(words)) for start in (0, 14, 28)
+    leaders, members, probes = (
+        [" ".join([f"new{i}", *words[start:]]) for i, words in enumerate(sentences(100, 100))] for start in (0, 14, 28)
     )
-    assert true_similarity(leader, probe) < NEAR < true_similarity(member, probe)
-    near = single([leader, member])
-    assert near.repeats == 1
-    assert [row for _, row, _ in near.near_to(single([probe]))] == [1]
+    members = [f"{text} {' '.join(words)}" for text, words in zip(members, sentences(100, 13, seed=1), strict=True)]
+    probes = [f"{text} {' '.join(words)}" for text, words in zip(probes, sentences(100, 13, seed=1), strict=True)]
+    assert true_similarity(leaders[0], probes[0]) < 0.65 < NEAR < true_similarity(members[0], probes[0])
+    near = single(leaders + members)
+    assert near.repeats == 100
+    found = {(row, other) for _, row, other in near.near_to(single(probes))}
+    assert len(found) > 90
+    assert all(row == 100 + other for row, other in found)
 
 
 def test_words_beyond_the_limit_are_not_looked_at() -> None:

@@ -198,10 +198,12 @@ class Library:
         (self.root / f"{name}.py").write_text(source)
 
 
-SPICES = """anise basil cumin dill fennel ginger hyssop juniper lovage mace nutmeg oregano paprika rosemary sage tarragon
+SPICES = words(
+    """anise basil cumin dill fennel ginger hyssop juniper lovage mace nutmeg oregano paprika rosemary sage tarragon
 thyme turmeric vanilla wasabi caraway chervil chives cloves coriander cress garlic mint mustard parsley saffron savory
-sorrel sumac allspice borage marjoram pepper cassia annatto""".split()
-POTS = "kettle skillet saucepan wok griddle cauldron casserole steamer".split()
+sorrel sumac allspice borage marjoram pepper cassia annatto"""
+).split()
+POTS = words("kettle skillet saucepan wok griddle cauldron casserole steamer").split()
 
 
 def recipe(i: int) -> str:
@@ -260,7 +262,7 @@ def test_every_reason_for_leaving_something_out_is_counted(kitchen: Library) -> 
             "inherits": whole,
             "shares": f"Wipe wooden tables using lemon oil.\n\n{shared}",
             "shares_too": f"Sweep dusty floors using willow brooms.\n\n{shared}",
-            "tells": "Fill crystal_jug using mountain water.\n\nWash crystal_jug gently afterwards without soap.",
+            "tells": "Fill the crystal_jug using cold mountain water.\n\nWash the crystal_jug gently afterwards without soap.",
             "repeats": "Fold napkins into elegant paper swans.\n\nFolds napkins into elegant paper swans.",
         },
     )
@@ -282,10 +284,12 @@ def test_every_reason_for_leaving_something_out_is_counted(kitchen: Library) -> 
 
 
 def test_names_are_masked_in_both_passages(kitchen: Library) -> None:
-    text = "Crisp of numpy.linalg browns {} evenly on all sides.\n\nThe crisp {} keeps its crispness for several {} days."
+    text = (
+        "Crisp of numpy.linalg browns {} evenly on all sides.\n\nThe crisp {} keeps its crispness for several {} days."
+    )
     kitchen.module("book0", {"crisp": text.format("tofu", "tofu", "long")})
     kitchen.module(
-        "book1", {f"f{i}": recipe(i).replace("Roast", "f%d roasts" % i).replace("Fresh", "f%d" % i) for i in range(40)}
+        "book1", {f"f{i}": recipe(i).replace("Roast", f"F{i} roasts").replace("Fresh", f"F{i}") for i in range(40)}
     )
     pairs = cook()
     texts = [text for part in PARTS for column in getattr(pairs, part)[:2] for text in column]
@@ -296,24 +300,23 @@ def test_names_are_masked_in_both_passages(kitchen: Library) -> None:
 def test_a_class_and_its_method_and_methods_of_one_name_are_never_two_objects(kitchen: Library) -> None:
     (kitchen.root / "book0.py").write_text("")
     classes = "\n".join(
-        f"class C{i}:\n    {recipe(i)!r}\n    def stir(self):\n        {recipe(i + 20)!r}" for i in range(20)
+        f"class C{i}:\n    {recipe(i)!r}\n    def {'stir' if i % 2 else f'm{i}'}(self):\n        {recipe(i + 20)!r}"
+        for i in range(20)
     )
     (kitchen.root / "book1.py").write_text(classes)
-    rows = [
-        names
-        for part in PARTS
-        for names, label in zip(getattr(cook(), part).objects, getattr(cook(), part).labels, strict=True)
-        if label == 0
-    ]
+    pairs = cook()
+    rows = [names for part in PARTS for names in getattr(pairs, part).objects if len(set(names)) == 2]
     assert len(rows) == 13
     for first, second in rows:
         assert not (first.endswith(".stir") and second.endswith(".stir"))
-        assert first.removesuffix(".stir") != second.removesuffix(".stir")
+        assert first.partition(":C")[2].partition(".")[0] != second.partition(":C")[2].partition(".")[0]
 
 
 def test_a_new_object_moves_few_rows(kitchen: Library) -> None:
     before = cook()
-    kitchen.module("rest", {"new": "Whisk cream until stiff peaks appear.\n\nCold bowls help beginners more than heat."})
+    kitchen.module(
+        "rest", {"new": "Whisk cream until stiff peaks appear.\n\nCold bowls help beginners more than heat."}
+    )
     after = cook()
     for part in PARTS:
         old, new = (set(zip(*getattr(pairs, part)[:2], strict=True)) for pairs in (before, after))

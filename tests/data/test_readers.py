@@ -48,6 +48,15 @@ def error(path: Path, **how: Any) -> str:
     return message
 
 
+def refused(path: Path, **how: Any) -> str:
+    """The message, if there is one."""
+    try:
+        read(path, **how)
+    except DataError as raised:
+        return str(raised)
+    return ""
+
+
 def zstd(data: bytes) -> bytes:
     return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
@@ -609,10 +618,7 @@ def test_garbage_is_read_or_refused_in_one_line(
 ) -> None:
     stored = {"": data, ".gz": gzip.compress(data), ".zst": zstd(data)}[packed]
     path = write(tmp_path_factory.getbasetemp() / f"garbage{ending}{packed}", stored)
-    try:
-        read(path, skip_bad_rows=skip)
-    except DataError as raised:
-        assert "\n" not in str(raised)
+    assert "\n" not in refused(path, skip_bad_rows=skip)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -624,10 +630,7 @@ def test_damage_in_compressed_files_is_one_line(
     stored = gzip.compress(whole) if packed == ".gz" else zstd(whole)
     at %= len(stored)
     path = write(tmp_path_factory.getbasetemp() / f"damaged.csv{packed}", stored[:at] + data + stored[at + len(data) :])
-    try:
-        read(path, skip_bad_rows=True)
-    except DataError as raised:
-        assert "\n" not in str(raised)
+    assert "\n" not in refused(path, skip_bad_rows=True)
 
 
 @pytest.mark.shared_data
