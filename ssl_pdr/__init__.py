@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ssl_pdr.data.collate import Mixture
     from ssl_pdr.data.corpus import load_corpus
     from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler
+    from ssl_pdr.data.questions import load_questions
     from ssl_pdr.data.readers import Reading
     from ssl_pdr.data.splits import LabelSplit, split_labels
     from ssl_pdr.data.streams import Stream
@@ -47,6 +48,7 @@ _HOMES = {
     "ssl_pdr.data.collate": ("Mixture",),
     "ssl_pdr.data.corpus": ("load_corpus",),
     "ssl_pdr.data.mixing": ("MixedBatchSampler", "ShardedBatchSampler"),
+    "ssl_pdr.data.questions": ("load_questions",),
     "ssl_pdr.data.readers": ("Reading",),
     "ssl_pdr.data.splits": ("LabelSplit", "split_labels"),
     "ssl_pdr.data.streams": ("Stream",),
@@ -102,6 +104,7 @@ __all__ = [
     "list_divergences",
     "list_regularizers",
     "load_corpus",
+    "load_questions",
     "register_divergence",
     "register_regularizer",
     "resume",

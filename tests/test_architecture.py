@@ -30,7 +30,7 @@ LAYERS = [
     {"regularizers", "data.embedded", "data.passages", "data.splits", "data.readers", "data.tables"},
     {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.locations", "run_folder"},
     {"data.collate", "data.sources", "diagnostics", "methods", "tasks"},
-    {"data.corpus", "trainer", "evaluation", "progress", "provenance"},
+    {"data.corpus", "data.questions", "trainer", "evaluation", "progress", "provenance"},
     {"data.unlabelled", "classifier_folder"},
     {"materials"},
     {"experiment", "classifier"},
@@ -39,7 +39,7 @@ LAYERS = [
 ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
-    "datasets": {"data.sources", "data.tables", "data.corpus", "cli"},
+    "datasets": {"data.sources", "data.tables", "data.corpus", "data.questions", "cli"},
     "transformers": {"trainer", "experiment", "progress", "tasks", "classifier", "cli"},
     "pandas": {"data.sources"},
     "sklearn": {"tasks", "evaluation", "arrays", "classifier"},

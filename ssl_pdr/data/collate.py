@@ -294,7 +294,12 @@ def _trimmed(table: Any, columns: Collection[str]) -> Any:
     """A table of `datasets` without the columns that nobody wants: reading text costs time."""
     if not hasattr(table, "select_columns"):
         return table
-    return table.select_columns([name for name in table.column_names if name in columns])
+    kept = [name for name in table.column_names if name in columns]
+    if not set(kept) - {"labels", "label"}:
+        raise ConfigError(
+            f"got a data set with the columns {', '.join(table.column_names)}, none of which the model takes; tokenize it first"
+        )
+    return table.select_columns(kept)
 
 
 def _rows(table: Any, rows: list[int]) -> list[Features]:

@@ -21,7 +21,7 @@ from ssl_pdr.errors import DataError
 MASK = "…"
 
 # Folders and modules that ship with a library, but test it or compute its tables.
-_NOT_DOCUMENTATION = {"tests", "test", "testing", "_tstutils", "_precompute"}
+_NOT_DOCUMENTATION = {"tests", "test", "testing", "_tstutils", "_precompute", "conftest"}
 # How libraries document functions that are written in C: attach(what, "docstring").
 _ATTACHERS = {"_add_docstr", "add_docstr", "add_newdoc"}
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -160,10 +160,10 @@ def build_pairs(modules: Sequence[str]) -> PydocsPairs:
 def _objects(docs: Iterable[Docstring], dropped: Counter[str]) -> list[_Object]:
     """Objects with two passages that are their own and do not give away that they belong together."""
     own = _own_passages(docs, dropped)
-    shared = {key for key, count in Counter(p.key for found in own.values() for _, p in found).items() if count > 1}
+    counts = Counter(passage.content for found in own.values() for _, passage in found)
     objects = []
     for (module, name), found in own.items():
-        left = [(section, passage) for section, passage in found if passage.key not in shared]
+        left = [(section, passage) for section, passage in found if counts[passage.content] == 1]
         text = next((passage for section, passage in left if section == "description"), None)
         if len(found) < 2:
             dropped["fewer than two passages"] += 1
@@ -188,7 +188,7 @@ def _own_passages(
         if doc.public and doc.text:
             for section, text in passages(doc.text, MIN_WORDS, MAX_WORDS):
                 passage = _passage(mask(text, doc.name))
-                if len(passage.content) >= MIN_CONTENT and all(passage.key != p.key for _, p in found):
+                if len(passage.content) >= MIN_CONTENT and all(passage.content != p.content for _, p in found):
                     found.append((section, passage))
         keys = frozenset(passage.key for _, passage in found)
         if not doc.public:

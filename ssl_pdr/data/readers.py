@@ -241,6 +241,8 @@ def _header(records: _Records, tally: Counter[str]) -> list[str]:
         if _blank(cells):
             tally["blank lines"] += 1
             continue
+        if len(cells) > 1 and not cells[0].strip():
+            cells = ["unnamed", *cells[1:]]  # data frames write their index so
         for i, name in enumerate(cells, 1):
             if not name.strip():
                 raise DataError(

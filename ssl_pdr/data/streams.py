@@ -77,7 +77,8 @@ class StreamReader:
         seed: of the shuffle.
         number: of the stream among several; each has its own shuffle.
         window: from a place to the first place of its window and one past the last; the rows of a window are sorted by
-            length, so that a sampler can ask for short ones together. None leaves them as they are shuffled.
+            length, so that a sampler can ask for short ones together; a stream that ends within a window may end at its first
+            place. None leaves them as they are shuffled.
     """
 
     def __init__(

@@ -128,6 +128,11 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="ssl_pdr_")
 
 
+def scratch_file() -> Path:
+    """A place for an Arrow file that goes with the process."""
+    return Path(_scratch().name) / f"{uuid4().hex}.arrow"
+
+
 def _write(rows: Iterator[TextRow], problems: Problems, folder: Path, name: str) -> None:
     digest = hashlib.sha256()
     classes: dict[str, int] = {}
@@ -201,8 +206,8 @@ def with_labels(table: Dataset, labels: NDArray[np.int32], column: str = "label"
 def feature_file(key: str | None, rows: int) -> tuple[str, str]:
     """Where the features of a table go, and their fingerprint: a place to find them again for large tables with a key."""
     if key is None or rows < CACHE_FROM_ROWS:
-        name = uuid4().hex
-        return str(Path(_scratch().name) / f"{name}.arrow"), name
+        file = scratch_file()
+        return str(file), file.stem
     folder = cache_folder() / "features"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -89,18 +89,23 @@ def test_a_streamed_corpus(run: Run, basic: list[object], corpus: Path, tmp_path
 def test_a_stream_that_ends_keeps_a_checkpoint_and_goes_on_when_it_is_mended(
     run: Run, basic: list[object], corpus: Path, tmp_path: Path
 ) -> None:
-    options = ["--labelled-per-class", 32, "--unlabelled", corpus, "--stream", "--ratio", 3, "--epochs", 1]
-    text = corpus.read_text()
+    options = ["--labelled-per-class", 32, "--unlabelled", corpus, "--stream", "--ratio", 3, "--epochs", 2]
+    code, _, err = run(*basic, *options)
+    assert code == 2  # too short for the first epoch: said before anything is trained
+    assert "corpus.txt ended after 60 rows, before training did" in one_line(err)
+    text = corpus.read_text() + "".join(f"the plot was dull {i}\n" for i in range(150))
+    corpus.write_text(text)
     code, _, err = run(*basic, *options)
     assert code == 2
     line = one_line(err)
-    assert "training stopped at step 5: corpus.txt ended after 60 rows" in line
+    assert "training stopped at step 16: corpus.txt ended after 210 rows" in line
     assert f"ssl-pdr train --resume {tmp_path / 'run'}" in line
-    assert (tmp_path / "run" / "checkpoints" / "checkpoint-5" / "trainer_state.json").is_file()
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint-16" / "trainer_state.json").is_file()
     assert not (tmp_path / "run" / "result.json").exists()
     corpus.write_text(text + "".join(f"the plot was dull {i}\n" for i in range(200)))
     result = result_of(run("train", "--resume", tmp_path / "run", "--json"))
-    assert result["timing"]["resumed_from_step"] == 5
+    assert result["timing"]["resumed_from_step"] == 16
+    assert result["timing"]["steps"] == 32
 
 
 def test_long_documents_become_windows(run: Run, basic: list[object], tmp_path: Path) -> None:

@@ -242,9 +242,8 @@ def test_the_duplicates_of_imdb_are_those_that_pandas_finds(shared_data: Path) -
 def test_phrases_of_sst2_hold_the_sentences_that_they_are_parts_of(shared_data: Path) -> None:
     frames = {name: tsv(shared_data / "sst2" / name) for name in ("train_sentences.tsv.gz", "train.tsv.gz", "dev.tsv")}
     sentences, phrases, dev = (frame["sentence"].tolist() for frame in frames.values())
-    report = inspect(
-        **{"train": Rows(text=sentences), "in_domain": Rows(text=dev), "unlabelled phrases": Rows(text=phrases)}
-    )
+    parts = {"train": Rows(text=sentences), "in_domain": Rows(text=dev), "unlabelled phrases": Rows(text=phrases)}
+    report = inspect(near=False, **parts)
     whole, pieces = (plain_form(frame["sentence"]) for frame in list(frames.values())[:2])
     leaks = {(leak.part, leak.other): leak for leak in report.leaks}
     found = leaks["unlabelled phrases", "train"]
@@ -254,5 +253,14 @@ def test_phrases_of_sst2_hold_the_sentences_that_they_are_parts_of(shared_data: 
     assert [part.duplicates for part in report.parts] == [
         int(t.duplicated().sum()) for t in (whole, plain_form(frames["dev.tsv"]["sentence"]), pieces)
     ]
+
+
+@pytest.mark.shared_data
+def test_a_sentence_of_sst2_differs_from_one_for_training_in_punctuation_only(shared_data: Path) -> None:
+    sentences, dev = (
+        tsv(shared_data / "sst2" / name)["sentence"].tolist() for name in ("train_sentences.tsv.gz", "dev.tsv")
+    )
+    (leak,) = inspect(train=Rows(text=sentences), in_domain=Rows(text=dev)).leaks
     words = [{" ".join(re.findall(r"\w+", text.lower())) for text in texts} - {""} for texts in (sentences, dev)]
-    assert leaks["train", "in_domain"].other_near == len(words[0] & words[1]) == 1  # they differ in punctuation
+    assert leak.other_rows == 0
+    assert leak.other_near == len(words[0] & words[1]) == 1

@@ -184,7 +184,7 @@ def test_an_empty_text_alone_in_its_row_is_a_row(tmp_path: Path) -> None:
         ("a.csv", "\ufeff\n\n", "the file is empty; expected a header and rows"),
         ("a.csv", "text,label\n", "the file has no rows; expected a header and rows"),
         ("a.csv", "text,label,text\na,x,b\n", "the header, has the column 'text' twice"),
-        ("a.csv", ",text,label\n0,a,x\n", "the header, has no name for column 1 of 3"),
+        ("a.csv", "text,,label\na,0,x\n", "the header, has no name for column 2 of 3"),
         ("a.tsv", "text\tlabel\t\na\tx\t\n", "the header, has no name for column 3 of 3"),
         ("a.csv", '"text,label\na,x\n', "line 1 begins a row with a quote"),
         ("a.csv", b"t\xe9xt,label\na,x\n", "line 1 is not valid utf-8; expected a header"),
@@ -674,3 +674,10 @@ def test_real_answers_are_where_they_are_said_to_be(shared_data: Path) -> None:
     for found in read(shared_data / "squad1/dev.json.gz"):
         for text, start in zip(found["answers"]["text"], found["answers"]["answer_start"], strict=True):
             assert found["context"][start : start + len(text)] == text
+
+
+def test_the_index_of_a_data_frame_may_have_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"text": ["a", "b"]}).to_csv(path)
+    rows = [row for _, row in read_rows(path, Reading(), Counter())]
+    assert rows == [{"unnamed": "0", "text": "a"}, {"unnamed": "1", "text": "b"}]
