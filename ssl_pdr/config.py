@@ -166,6 +166,8 @@ class TrainConfig:
         if not isinstance(self.ratio, str) and not (0 < self.ratio <= 1e6):
             raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio}")
         self._check_budget()
+        if self.stream and not self.unlabelled:
+            raise ConfigError("--stream says how unlabelled corpora are read; give some with --unlabelled")
         if self.stream and self.ratio == "proportional":
             raise ConfigError(
                 "--stream needs --ratio NUMBER, unlabelled rows for each labelled one: a stream has no length"

@@ -42,6 +42,7 @@ ONLY_IN = {
     "datasets": {"data.sources", "data.tables", "data.corpus", "data.questions", "cli"},
     "transformers": {"trainer", "experiment", "progress", "tasks", "classifier", "cli"},
     "pandas": {"data.sources"},
+    "datasketch": {"data.near"},
     "sklearn": {"tasks", "evaluation", "arrays", "classifier"},
 }
 

@@ -39,7 +39,8 @@ def split_command(
     ]
     if as_json:
         facts = {
-            "labelled": len(split.labelled),
+            "asked": split.asked,
+            "labelled": split.got,
             "unlabelled": len(split.unlabelled),
             "classes": {name: {"labelled": kept, "rows": total} for name, kept, total in rows},
             "hash": split.hash,
@@ -54,5 +55,6 @@ def split_command(
 
     console = Console()
     show_balance(rows, console)
-    console.print(f"{len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled rows, seed {split.seed}")
+    short = "" if split.asked == split.got else f" (of {split.asked} asked for: groups stay whole)"
+    console.print(f"{split.got} labelled{short} and {len(split.unlabelled)} unlabelled rows, seed {split.seed}")
     console.print(f"manifest: {escape(str(output))} (hash {split.hash[:16]})", soft_wrap=True)

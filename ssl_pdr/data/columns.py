@@ -100,7 +100,7 @@ class ColumnReader:
                 str(value),
                 str(partner) if pair else None,
                 self._label(row.get(label), number, label) if label else None,
-                str(row.get(group)) if group else None,
+                self._group(row.get(group), number, group) if group else None,
             )
         self._raise_if_any_is_missing(text)
 
@@ -166,6 +166,12 @@ class ColumnReader:
                 f"{self.name}: {count} rows have no text (null or empty) in column {column!r}, the first is row "
                 f"{self.problems.first['rows with an empty text']}; fill them, or count them with --skip-bad-rows"
             )
+
+    def _group(self, value: Any, number: int, column: str) -> str:
+        group = label_text(value)
+        if group is None:
+            raise DataError(f"{self.name}: row {number} belongs to no group (column {column!r}); every row needs one")
+        return group
 
     def _label(self, value: Any, number: int, column: str) -> str | None:
         if isinstance(value, list | tuple | dict):

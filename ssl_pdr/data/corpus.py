@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from datasets import Dataset
@@ -21,7 +21,12 @@ from ssl_pdr.data.splits import split_labels
 from ssl_pdr.data.tables import Table, store, with_labels
 from ssl_pdr.errors import ConfigError, DataError
 
+DUPLICATES = "duplicate training texts"
 LEAK = "training texts that are also in an evaluation part"
+
+
+# Training rows, parts to evaluate on, versions of the libraries that were read, counts.
+Embedded: TypeAlias = tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -122,47 +127,43 @@ def load_corpus(
     reading = reading or Reading()
     if not 0 < eval_frac < 1:
         raise ConfigError(f"eval_frac must lie between 0 and 1, got {eval_frac}")
-    if data in EMBEDDED if isinstance(data, str) else False:
+    name = source_name(data)
+    if isinstance(data, str) and data in EMBEDDED:
         if evaluation is not None:
             raise DataError(f"{data} brings its own evaluation parts; leave --eval out, or give --data a file")
-        train, parts, versions, notes = _embedded(str(data))
-        labels = LabelSet(train.classes, label_map or {}, str(data))
+        table, parts, versions, notes = _EMBEDDED[data]()
+        labels = LabelSet(table.classes, label_map or {}, name)
     else:
-        train = read_table(data, columns, reading, labelled=True)
-        labels = LabelSet(train.classes, label_map or {}, source_name(data))
+        table, versions, notes = read_table(data, columns, reading, labelled=True), {}, {}
+        labels = LabelSet(table.classes, label_map or {}, name)
         parts = _evaluation(data, evaluation, columns, reading, labels)
-        versions, notes = {}, {}
-    name = source_name(data)
-    train_part = _Part(train, labels.numbers(train.classes, train.labels, name))
-    notes |= _notes(train, labels)
-    rows = np.arange(len(train))
-    made = {part: _checked(table, labels, part) for part, table in parts.items()}
+    train = _Part(table, labels.numbers(table.classes, table.labels, name))
+    selected = {part: _to_evaluate(held, labels, part) for part, held in parts.items()}
     labels.check_map()
-    if made:
-        selected = {
-            part: held.select(None if bool((held.labels >= 0).all()) else np.flatnonzero(held.labels >= 0))
-            for part, held in made.items()
-        }
-    else:
-        rows, held_out = _hold_out(train_part.labels, eval_frac, seed, name)
-        selected = {"in_domain": train_part.select(held_out)}
+    rows = np.arange(len(table))
+    if not selected:
+        rows, held_out = _hold_out(train.labels, eval_frac, seed, name)
+        selected = {"in_domain": train.select(held_out)}
     if limit is not None and limit < len(rows):
-        rows = rows[split_labels(train_part.labels[rows], limit / len(rows), seed=seed).labelled]
-    table, keys = train_part.select(None if len(rows) == len(train) else rows)
-    all_keys = {"train": keys, **{part: held for part, (_, held) in selected.items()}}
-    evaluated = np.concatenate([held for part, held in all_keys.items() if part != "train"])
-    notes |= {"duplicate training texts": duplicates(keys), LEAK: int(overlap(keys, evaluated).sum())}
-    digests = {"train": train.digest, **{part: held.digest for part, held in parts.items()}}
+        rows = rows[split_labels(train.labels[rows], count=limit, seed=seed).labelled]
+    chosen, keys = train.select(None if len(rows) == len(table) else rows)
+    evaluated = np.concatenate([held for _, held in selected.values()])
+    notes |= {**_notes(table, labels), DUPLICATES: duplicates(keys), LEAK: int(overlap(keys, evaluated).sum())}
     return Corpus(
-        name,
-        table,
-        {part: held for part, (held, _) in selected.items()},
-        labels.names,
-        hashlib.sha256(json.dumps([digests, labels.names, labels.label_map]).encode()).hexdigest(),
-        all_keys,
-        versions,
-        notes,
+        name=name,
+        train=chosen,
+        evaluation={part: held for part, (held, _) in selected.items()},
+        label_names=labels.names,
+        fingerprint=_fingerprint({"train": table, **parts}, labels),
+        keys={"train": keys, **{part: held for part, (_, held) in selected.items()}},
+        versions=versions,
+        notes=notes,
     )
+
+
+def _fingerprint(tables: Mapping[str, Table], labels: LabelSet) -> str:
+    digests = {part: table.digest for part, table in tables.items()}
+    return hashlib.sha256(json.dumps([digests, labels.names, labels.label_map]).encode()).hexdigest()
 
 
 def _evaluation(
@@ -186,14 +187,16 @@ def _evaluation(
     return {}
 
 
-def _checked(table: Table, labels: LabelSet, part: str) -> _Part:
+def _to_evaluate(table: Table, labels: LabelSet, part: str) -> tuple[Dataset, Keys]:
+    """The rows of a part and their keys; without those on which annotators did not agree."""
     numbers = labels.numbers(table.classes, table.labels, f"the {part} part")
     missing = np.flatnonzero(table.labels < 0)
     if len(missing):
         raise DataError(
             f"the {part} part: {len(missing)} rows have no label, the first is row {missing[0] + 1}; rows to evaluate on need one"
         )
-    return _Part(table, numbers)
+    agreed = np.flatnonzero(numbers >= 0)
+    return _Part(table, numbers).select(None if len(agreed) == len(numbers) else agreed)
 
 
 def _hold_out(
@@ -220,11 +223,7 @@ def _notes(train: Table, labels: LabelSet) -> dict[str, int]:
     return {**train.problems.counts, **{kind: count for kind, count in counted.items() if count}}
 
 
-def _embedded(name: str) -> tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]:
-    return _EMBEDDED[name]()
-
-
-def _pydocs_topics() -> tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]:
+def _pydocs_topics() -> Embedded:
     from ssl_pdr.data.pydocs import load_pydocs_topics
 
     source = load_pydocs_topics()
@@ -236,7 +235,7 @@ def _pydocs_topics() -> tuple[Table, dict[str, Table], dict[str, str], dict[str,
     return parts.pop("train"), parts, dict(source.versions), notes
 
 
-def _pydocs_pairs() -> tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]:
+def _pydocs_pairs() -> Embedded:
     from ssl_pdr.data.pydocs_pairs import load_pydocs_pairs
 
     source = load_pydocs_pairs()
@@ -256,7 +255,7 @@ def _table(texts: Any, partners: Any, labels: list[str], name: str) -> Table:
     return store(rows, Problems(), None, name)
 
 
-_EMBEDDED: dict[str, Callable[[], tuple[Table, dict[str, Table], dict[str, str], dict[str, int]]]] = {
+_EMBEDDED: dict[str, Callable[[], Embedded]] = {
     "pydocs-topics": _pydocs_topics,
     "pydocs-pairs": _pydocs_pairs,
 }

@@ -167,8 +167,10 @@ def _objects(docs: Iterable[Docstring], dropped: Counter[str]) -> list[_Object]:
         text = next((passage for section, passage in left if section == "description"), None)
         if len(found) < 2:
             dropped["fewer than two passages"] += 1
-        elif text is None or len(left) < 2:
+        elif len(left) < 2:
             dropped["passages of several objects"] += 1
+        elif text is None:
+            dropped["no description"] += 1
         elif partners := tuple(p for _, p in left if p != text and not _gives_away(text, p)):
             objects.append(_Object(module, name, text, partners))
         else:

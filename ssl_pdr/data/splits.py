@@ -288,7 +288,7 @@ def whole_number(name: str, value: object, at_least: int) -> int:
 
 
 def _checked_fraction(fraction: object) -> float:
-    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, Real) or fraction <= 0 or not fraction <= 1:
         raise ConfigError(f"labelled fraction: got {fraction!r}, expected a number in (0, 1], such as 0.1 for 10 %")
     return float(fraction)
 

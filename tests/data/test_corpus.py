@@ -122,9 +122,7 @@ def test_numbers_with_a_fraction_are_no_classes(labels: list[object]) -> None:
     rows = [(f"t {i}", labels[i % 2]) for i in range(10)]
     with pytest.raises(DataError, match="has the number .* as a label, expected classes: names or whole numbers"):
         load_corpus(rows)
-    mapped = load_corpus(
-        rows, label_map={str(label): f"class {i}" for i, label in enumerate(labels)} | {"1": "class 1"}
-    )
+    mapped = load_corpus(rows, label_map={str(label): f"class {i}" for i, label in enumerate(labels)})
     assert mapped.label_names == ["class 0", "class 1"]
 
 
@@ -225,6 +223,9 @@ def test_groups_are_kept_for_budgets(tmp_path: Path) -> None:
     lines = ["text,label,article", *(f"t {i},{i % 2},{i // 4}" for i in range(20))]
     corpus = load_corpus(write(tmp_path / "a.csv", "\n".join(lines)), group_column="article")
     assert set(corpus.train["group"]) <= {"0", "1", "2", "3", "4"}
+    missing = [{"text": "a", "label": 0, "article": 1}, {"text": "b", "label": 1, "article": None}]
+    with pytest.raises(DataError, match="row 2 belongs to no group .column 'article'.; every row needs one"):
+        load_corpus(missing, group_column="article")
     with pytest.raises(DataError, match="no column 'artcle' .--group-column.; did you mean 'article'"):
         load_corpus(str(tmp_path / "a.csv"), group_column="artcle")
 

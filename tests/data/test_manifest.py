@@ -146,6 +146,7 @@ def test_a_file_that_is_no_split_is_refused_in_one_line(tmp_path: Path, content:
         ({"runs": 7}, "manifest without sense"),
         ({"runs": [5, 1]}, "it contradicts itself"),
         ({"runs": [0, 10**18], "n_rows": 10**18}, "manifest without sense"),
+        ({"runs": [0, 10**30], "n_rows": 10**30}, "manifest without sense"),
         ({"n_rows": 7}, "add up to 7 rows"),
         ({"n_rows": "6"}, "n_rows: got '6', expected a whole number"),
         ({"budget": {}}, "it contradicts itself"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler, compose
+from ssl_pdr.data.shares import Shares, shares
 from ssl_pdr.errors import ConfigError
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -161,6 +163,194 @@ def test_the_epoch_is_that_of_the_start_of_the_iteration() -> None:
     assert list(batches) == expected
 
 
+# --- several pools, weights, temperature, streams ---
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The arguments of a sampler of several pools, and what they promise."""
+
+    labelled: list[int]
+    unlabelled: list[int | None]
+    batch_size: int
+    options: dict[str, Any]
+
+    def sampler(self, **changed: Any) -> MixedBatchSampler:
+        return MixedBatchSampler(self.labelled, self.unlabelled, self.batch_size, **{**self.options, **changed})
+
+    def turns(self) -> list[Shares]:
+        weights, temperature = self.options["unlabelled_weights"], self.options["temperature"]
+        return [
+            shares(self.labelled, self.options["labelled_weights"], None, "labelled"),
+            shares(self.unlabelled, weights, temperature, "unlabelled"),
+        ]
+
+    def pool(self, row: int) -> tuple[int, int, int]:
+        """The side, the pool and the row or place in it of a row's number."""
+        for side, sizes in enumerate((self.labelled, self.unlabelled)):
+            for pool, size in enumerate(sizes):
+                if size is not None:
+                    if row < size:
+                        return side, pool, row
+                    row -= size
+        streams = [pool for pool, size in enumerate(self.unlabelled) if size is None]
+        return 1, streams[row % len(streams)], row // len(streams)
+
+
+@st.composite
+def mixes(draw: st.DrawFn, streams: bool = True, ratio: st.SearchStrategy[Any] = ratios, least: int = 2) -> Mix:
+    def weights(pools: int) -> st.SearchStrategy[list[float] | None]:
+        some = st.lists(st.integers(0, 9) | st.floats(0.01, 9), min_size=pools, max_size=pools).filter(any)
+        return st.none() | some
+
+    labelled = draw(st.lists(st.integers(least, 60), min_size=1, max_size=3))
+    size = st.integers(1, 80)
+    unlabelled = draw(st.lists(size | st.none() if streams else size, max_size=3))
+    mix = draw(st.floats(0.5, 9) if None in unlabelled else ratio)
+    options = {
+        "ratio": mix,
+        "lengths": None,
+        "seed": draw(st.integers(0, 2**40)),
+        "bucket_batches": draw(st.integers(1, 9)),
+        "labelled_weights": draw(weights(len(labelled))),
+        "unlabelled_weights": draw(weights(len(unlabelled))) if unlabelled else None,
+        "temperature": None,
+    }
+    if unlabelled and None not in unlabelled and options["unlabelled_weights"] is None:
+        options["temperature"] = draw(st.none() | st.floats(0.5, 20))
+    if draw(st.booleans()):
+        numbered = sum(labelled) + sum(size or 0 for size in unlabelled)
+        options["lengths"] = np.random.default_rng(0).integers(1, 60, numbered)
+    batch_size = draw(batch_sizes) + (int(mix) + 1 if isinstance(mix, float) else 0)
+    return Mix(labelled, unlabelled, batch_size, options)
+
+
+def by_pool(mix: Mix, rows: list[int]) -> dict[tuple[int, int], list[int]]:
+    found: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row in rows:
+        side, pool, place = mix.pool(row)
+        found[side, pool].append(place)
+    return found
+
+
+@quick
+@given(mixes())
+def test_each_batch_has_the_pools_that_are_due(mix: Mix) -> None:
+    sampler = mix.sampler()
+    per_epoch = sampler.composition.sum(axis=0)
+    assert (sampler.composition == compose(*per_epoch.tolist(), mix.batch_size)).all()
+    assert per_epoch[0] == sum(mix.labelled)
+    edges = np.vstack([[0, 0], sampler.composition.cumsum(axis=0)])
+    for epoch in range(3):
+        due = [turns.counts(epoch * per_epoch[side] + edges[:, side]) for side, turns in enumerate(mix.turns())]
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        for number, batch in enumerate(batches):
+            sides = [mix.pool(row)[0] for row in batch]
+            assert sides == [0] * sampler.composition[number, 0] + [1] * sampler.composition[number, 1]
+            found = by_pool(mix, batch)
+            for side, counts in enumerate(due):
+                expected = np.diff(counts, axis=0)[number].tolist()
+                assert [len(found[side, pool]) for pool in range(len(expected))] == expected
+
+
+@quick
+@given(mixes())
+def test_no_row_of_any_pool_comes_again_before_all_have_come(mix: Mix) -> None:
+    sampler = mix.sampler()
+    seen: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for epoch in range(4):
+        for (side, pool), places in by_pool(mix, rows_of(sampler, epoch)).items():
+            seen[side, pool] += places
+            size = (mix.labelled, mix.unlabelled)[side][pool]
+            if size is None:  # a stream goes on and on, and leaves no place out
+                assert sorted(seen[side, pool]) == list(range(len(seen[side, pool])))
+                continue
+            times = np.bincount(seen[side, pool], minlength=size)
+            assert len(times) == size
+            assert np.ptp(times) <= 1
+            if mix.options["lengths"] is None:  # without windows it holds in the middle of an epoch too
+                for start in range(0, len(seen[side, pool]), size):
+                    part = seen[side, pool][start : start + size]
+                    assert len(set(part)) == len(part)
+
+
+@quick
+@given(mixes(streams=False, ratio=st.just("proportional")))
+def test_by_size_and_proportional_each_row_of_each_pool_comes_once(mix: Mix) -> None:
+    sampler = mix.sampler(labelled_weights=None, unlabelled_weights=None, temperature=None)
+    numbered = sum(mix.labelled) + sum(size or 0 for size in mix.unlabelled)
+    for epoch in (0, 7):
+        assert sorted(rows_of(sampler, epoch)) == list(range(numbered))
+
+
+@quick
+@given(mixes(streams=False), st.integers(0, 5))
+def test_lengths_change_no_epochs_rows(mix: Mix, epoch: int) -> None:
+    """So each decile of lengths is drawn exactly as often as without them."""
+    numbered = sum(mix.labelled) + sum(size or 0 for size in mix.unlabelled)
+    lengths = np.random.default_rng(1).integers(1, 400, numbered)
+    plain, bucketed = mix.sampler(lengths=None), mix.sampler(lengths=lengths)
+    assert sorted(rows_of(plain, epoch)) == sorted(rows_of(bucketed, epoch))
+    assert (plain.composition == bucketed.composition).all()
+
+
+@quick
+@given(mixes(least=10), st.integers(0, 20))
+def test_a_mix_depends_on_seed_and_epoch_alone(mix: Mix, epoch: int) -> None:
+    sampler = mix.sampler()
+    list(sampler)
+    assert rows_of(sampler, epoch) == rows_of(mix.sampler(), epoch)
+    other = mix.sampler(seed=mix.options["seed"] + 1)
+    assert rows_of(sampler, epoch) != rows_of(other, epoch)
+    assert rows_of(sampler, epoch) != rows_of(sampler, epoch + 1)
+
+
+@quick
+@given(mixes(), st.integers(0, 3))
+def test_windows_of_a_stream_are_those_of_the_batches(mix: Mix, epoch: int) -> None:
+    sampler = mix.sampler()
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    streams = [pool for pool, size in enumerate(mix.unlabelled) if size is None]
+    n_windows = -(-len(batches) // mix.options["bucket_batches"])
+    for window in range(n_windows):
+        first, last = (-(-number * len(batches) // n_windows) for number in (window, window + 1))
+        found = by_pool(mix, [row for batch in batches[first:last] for row in batch])
+        for stream, pool in enumerate(streams):
+            places = found[1, pool]
+            assert all(sampler.stream_window(stream, place) == (min(places), max(places) + 1) for place in places)
+            assert len(places) in (0, max(places, default=0) + 1 - min(places, default=0))
+
+
+def test_a_stream_is_dealt_like_a_pool_of_known_lengths() -> None:
+    """Place k of a window is its k-th shortest row, so batches must ask for neighbours in a window."""
+    lengths = np.sort(np.random.default_rng(0).integers(1, 99, 500))
+    sampler = MixedBatchSampler(500, [None], 10, ratio=1.0, lengths=lengths, bucket_batches=10)
+    for batch in sampler:
+        places = sorted(row - 500 for row in batch if row >= 500)
+        assert places == list(range(places[0], places[0] + 5))
+
+
+def test_numbers_of_streams_follow_all_others() -> None:
+    sampler = MixedBatchSampler([2, 2], [None, 4, None], 12, ratio=3, unlabelled_weights=[1, 1, 2])
+    assert (sampler.n_labelled, sampler.n_unlabelled, sampler.n_streams) == (4, 4, 2)
+    rows = sorted(rows_of(sampler))
+    assert rows[:4] == [0, 1, 2, 3]
+    assert len(set(rows[4:7]) & {4, 5, 6, 7}) == 3
+    assert [row for row in rows[7:] if row % 2 == 0] == [8, 10, 12]  # place k of stream s of two is row 8 + 2k + s
+    assert [row for row in rows[7:] if row % 2 == 1] == [9, 11, 13, 15, 17, 19]
+
+
+def test_a_pool_of_weight_zero_has_no_turn() -> None:
+    rows = rows_of(
+        MixedBatchSampler([5, 5], [7, None, 9], 10, ratio=4, labelled_weights=[0, 1], unlabelled_weights=[0, 0, 1])
+    )
+    assert {row for row in rows if row < 10} == set(range(5, 10))
+    assert {row for row in rows if row >= 10} == set(range(17, 26))
+
+
 # --- lengths ---
 
 
@@ -298,6 +488,23 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         for r in (0, -2, float("nan"), float("inf"), True, None, "proportionl")
     ),
     (lambda: MixedBatchSampler(4, 4, 4, ratio=0.1), "takes no unlabelled row for 4 .* at least 0.25"),
+    (
+        lambda: MixedBatchSampler(4, 4, 4, ratio=3.1),
+        "ratio: got 3.1, .* more unlabelled rows than a batch of 4 .* at most 3",
+    ),
+    (
+        lambda: MixedBatchSampler(4, [None], 8, ratio=8),
+        "ratio: got 8, .* beside a labelled one; expected at most 7, or a larger",
+    ),
+    (lambda: MixedBatchSampler(4, [4, None], 4), "ratio: a streamed corpus has no length .* give a number, such as 1"),
+    (lambda: MixedBatchSampler([4, None], 4, 4), "n_labelled: got None, a stream"),  # type: ignore[list-item]
+    (lambda: MixedBatchSampler([], 4, 4), "n_labelled: got 0"),
+    (lambda: MixedBatchSampler([4, 0], 4, 4), "n_labelled of a pool: got 0, expected a whole number of at least 1"),
+    (lambda: MixedBatchSampler(4, [4, -1], 4), "n_unlabelled of a pool: got -1"),
+    (lambda: MixedBatchSampler([4, 4], 4, 4, labelled_weights=[1]), "labelled weights: got 1 of them for 2"),
+    (lambda: MixedBatchSampler(4, [4, 4], 4, unlabelled_weights=[0, 0]), "unlabelled weights: all 2 of them are 0"),
+    (lambda: MixedBatchSampler(4, [4, 4], 4, unlabelled_weights=[1, 1], temperature=2), "got both"),
+    (lambda: MixedBatchSampler(4, [4, None], 4, 1, temperature=2), "temperature: the size of a streamed"),
     (lambda: MixedBatchSampler(4, 4, 4, lengths=[1] * 7), r"lengths: got int64 of shape \(7,\), expected 8 whole"),
     (lambda: MixedBatchSampler(4, 4, 4, lengths=[1.5] * 8), "lengths: got float64"),
     (lambda: MixedBatchSampler(4, 4, 4, lengths=[-1] * 8), "whole numbers of at least 0"),

@@ -263,6 +263,8 @@ def test_every_reason_for_leaving_something_out_is_counted(kitchen: Library) -> 
             "shares": f"Wipe wooden tables using lemon oil.\n\n{shared}",
             "shares_too": f"Sweep dusty floors using willow brooms.\n\n{shared}",
             "tells": "Fill the crystal_jug using cold mountain water.\n\nWash the crystal_jug gently afterwards without soap.",
+            "undescribed": "Tea.\n\nReturns\n-------\ncup : Cup\n    Strong black leaves from distant mountain gardens.\n\n"
+            "Notes\n-----\nBoiling water spoils delicate green varieties completely.",
             "repeats": "Fold napkins into elegant paper swans.\n\nFolds napkins into elegant paper swans.",
         },
     )
@@ -274,11 +276,12 @@ def test_every_reason_for_leaving_something_out_is_counted(kitchen: Library) -> 
         "fewer than two passages": 1,
         "duplicate": 1,
         "passages of several objects": 2,
+        "no description": 1,
         "passages give it away": 2,
         "not needed": pairs.dropped["not needed"],
     }
     used = {name for part in PARTS for names in getattr(pairs, part).objects for name in names}
-    assert pairs.found == 49 == len(used) + sum(pairs.dropped.values())
+    assert pairs.found == 50 == len(used) + sum(pairs.dropped.values())
     assert pairs.unread == ("kitchen.torn", "kitchen.gone")
     assert before.unread == ()
 
