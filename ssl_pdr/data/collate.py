@@ -158,6 +158,10 @@ class MixedDataset(Dataset[dict[str, Any]]):
         row_id, weight = (index, 1.0) if index >= 0 else (~index, 0.0)
         label = _label(row, row_id) if row_id < self._n_labelled and weight else UNLABELLED
         features = {name: row[name] for name in row if name in self.columns}
+        if not features:
+            raise DataError(
+                f"row {row_id} has nothing that the model takes, such as input_ids; tokenize it first, or give its Stream an encode"
+            )
         return {**features, "labels": label, "row_id": row_id, "row_weight": weight}
 
     def lengths(self) -> NDArray[np.int32] | None:
@@ -311,8 +315,10 @@ def _rows(table: Any, rows: list[int]) -> list[Features]:
 
 def _label(row: Features, row_id: int) -> int:
     label = row["labels"] if "labels" in row else row.get("label")
-    if label is None:
-        raise DataError(f"labelled row {row_id} has no 'labels'; put rows without a label into unlabelled_dataset")
+    if label is None or label < 0:
+        raise DataError(
+            f"labelled row {row_id} has the label {label}, expected a class number; put rows without a label into unlabelled_dataset"
+        )
     return int(label)
 
 

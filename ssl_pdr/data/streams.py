@@ -77,7 +77,7 @@ class StreamReader:
         seed: of the shuffle.
         number: of the stream among several; each has its own shuffle.
         window: from a place to the first place of its window and one past the last; the rows of a window are sorted by
-            length, so that a sampler can ask for short ones together; a stream that ends within a window may end at its first
+            length, so that a sampler can ask for short ones together; a stream that ends within a window ends at its first
             place. None leaves them as they are shuffled.
     """
 
@@ -108,12 +108,24 @@ class StreamReader:
         for place in places:
             row = self._shuffled(place) if self.window is None else self._sorted(place, self.window)
             if row is None:
+                wanted = max(place + 1, self._places.stop)
                 raise StreamError(
-                    f"{self.stream.name} ended after {self._rows_read} rows, before training did; train for fewer steps, take "
-                    "fewer unlabelled rows (--ratio), or repeat the corpus"
+                    f"{self.stream.name} ended after {self._rows_read} rows, before training did, which wants {wanted} for its "
+                    "next batches; train for fewer steps, take fewer unlabelled rows (--ratio), or repeat the corpus"
                 )
             rows.append(row)
-        return list(self.stream.encode(rows) if self.stream.encode is not None else rows)
+        return rows if self.stream.encode is None else self._encoded(rows, self.stream.encode)
+
+    def _encoded(self, rows: list[Row], encode: Encode) -> list[Row]:
+        try:
+            encoded = list(encode(rows))
+        except Exception as error:
+            raise StreamError(f"{self.stream.name}: making features of its rows failed: {_reason(error)}") from error
+        if len(encoded) != len(rows):
+            raise StreamError(
+                f"{self.stream.name}: got {len(encoded)} model inputs for {len(rows)} rows, expected as many"
+            )
+        return encoded
 
     def _begin(self) -> None:
         self._blocks: Iterator[list[Row]] | None = None
@@ -125,10 +137,12 @@ class StreamReader:
     def _sorted(self, place: int, window: Callable[[int], tuple[int, int]]) -> Row | None:
         if place not in self._places:
             places = range(*window(place))
-            rows = [self._shuffled(p) for p in places]  # may begin anew, which forgets the window
-            self._places, self._by_length = places, sorted((row for row in rows if row is not None), key=_length)
-        rank = place - self._places.start
-        return self._by_length[rank] if rank < len(self._by_length) else None
+            rows = [
+                row for p in places if (row := self._shuffled(p)) is not None
+            ]  # may begin anew, which forgets the window
+            # Of a window that is not whole, no row is taken: they would not be those of a stream that goes on.
+            self._places, self._by_length = places, sorted(rows, key=_length) if len(rows) == len(places) else []
+        return self._by_length[place - self._places.start] if self._by_length else None
 
     def _shuffled(self, place: int) -> Row | None:
         number, inside = divmod(place, BLOCK_ROWS)
@@ -154,13 +168,21 @@ class StreamReader:
         try:
             block = next(blocks, [])
         except Exception as error:
-            reason = str(error) if isinstance(error, PDRError) else f"{type(error).__name__}: {error}"
             first, last = self._rows_read + 1, self._rows_read + BLOCK_ROWS
-            self._failure = f"{self.stream.name} failed in rows {first} to {last}: {' '.join(reason.split())[:300]}"
+            self._failure = f"{self.stream.name} failed in rows {first} to {last}: {_reason(error)}"
             raise StreamError(self._failure) from error
+        if block and not isinstance(block[0], Mapping):
+            self._failure = f"{self.stream.name} has rows of type {type(block[0]).__name__}, expected mappings, such as {{'text': …}}"
+            raise StreamError(self._failure)
         self._blocks_read += 1
         self._rows_read += len(block)
         return block
+
+
+def _reason(error: Exception) -> str:
+    """One line."""
+    text = str(error) if isinstance(error, PDRError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]
 
 
 def _length(row: Row) -> int:

@@ -83,8 +83,12 @@ WINDOWS = [None, windows([1]), windows([10, 3, 7]), windows([40, 25])]
 # --- places ---
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 160])
+@pytest.mark.parametrize(
+    ("size", "window"),
+    [(size, window) for size in (0, 1, 15, 16, 17, 160) for window in (None, windows([1]))]
+    + [(size, windows([10, 3, 7])) for size in (20, 160)]
+    + [(130, windows([40, 25])), (105, windows([1, 104]))],
+)
 def test_a_whole_stream_has_each_row_once(size: int, window: Any) -> None:
     taken = numbers(reader(size, window=window), range(size))
     assert sorted(taken) == list(range(size))
@@ -95,8 +99,8 @@ def test_a_whole_stream_has_each_row_once(size: int, window: Any) -> None:
 @quick
 @given(st.data(), st.sampled_from(WINDOWS), st.integers(0, 5))
 def test_a_place_is_a_row_in_whatever_order_one_asks(data: st.DataObject, window: Any, seed: int) -> None:
-    whole = numbers(reader(100, seed=seed, window=window), range(100))
-    asking = reader(100, seed=seed, window=window)
+    whole = numbers(reader(260, seed=seed, window=window), range(100))
+    asking = reader(260, seed=seed, window=window)
     places = st.lists(st.integers(0, 99), max_size=12)
     for asked in data.draw(st.lists(places, max_size=6)):
         assert numbers(asking, asked) == [whole[place] for place in asked]
@@ -269,17 +273,31 @@ def test_a_spawned_worker_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- the end, failures, memory ---
 
 
-@pytest.mark.parametrize("window", [None, windows([20])])
-def test_a_stream_that_ends_says_after_how_many_rows(window: Any) -> None:
+@pytest.mark.parametrize(("window", "wanted"), [(None, [51, 52, 10_001]), (windows([20]), [60, 60, 10_020])])
+def test_a_stream_that_ends_says_after_how_many_rows(window: Any, wanted: list[int]) -> None:
     asking = StreamReader(Stream(Counting(50), name="crawl.txt"), 0, window=window)
     asking.take(range(40))
-    for places in ([45, 55], [55], [10_000]):
-        with pytest.raises(
-            StreamError, match="crawl.txt ended after 50 rows, before training did; .*--ratio"
-        ) as caught:
+    for places, rows in zip(([45, 50], [51], [10_000]), wanted, strict=True):
+        message = (
+            f"crawl.txt ended after 50 rows, before training did, which wants {rows} for its next batches; .*--ratio"
+        )
+        with pytest.raises(StreamError, match=message) as caught:
             asking.take(places)
         assert "\n" not in str(caught.value)
-    assert len(asking.take(range(40, 50))) == 10
+    assert len(asking.take(range(40))) == 40
+
+
+def test_a_window_that_is_cut_short_gives_no_row_and_a_block_that_is_gives_all() -> None:
+    assert len(reader(50).take(range(48, 50))) == 2
+    with pytest.raises(StreamError, match="ended after 50 rows, .* which wants 60"):
+        reader(50, window=windows([20])).take([40])
+
+
+@pytest.mark.parametrize("window", [None, windows([20])])
+def test_a_longer_stream_begins_with_the_same_whole_blocks_and_windows(window: Any) -> None:
+    short, longer = (reader(size, window=window) for size in (50, 500))
+    places = range(48 if window is None else 40)
+    assert numbers(short, places) == numbers(longer, places)
 
 
 @pytest.mark.parametrize("window", [None, windows([20])])
@@ -310,6 +328,29 @@ def test_our_own_errors_keep_their_words() -> None:
         StreamReader(Stream(Broken()), 0).take([0])
 
 
+@pytest.mark.parametrize("window", [None, windows([20])])
+def test_rows_that_are_no_mappings_are_refused(window: Any) -> None:
+    asking = StreamReader(Stream(["a text", "another"]), 0, window=window)  # type: ignore[list-item]
+    for _ in range(2):
+        with pytest.raises(StreamError, match="the stream has rows of type str, expected mappings, such as {'text'"):
+            asking.take([0])
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (
+            lambda rows: [row["nothing"] for row in rows],
+            "crawl: making features of its rows failed: KeyError: 'nothing'",
+        ),
+        (lambda rows: [*rows, *rows], "crawl: got 4 model inputs for 2 rows, expected as many"),
+    ],
+)
+def test_features_that_cannot_be_made_are_a_failure_of_the_stream(encode: Any, message: str) -> None:
+    with pytest.raises(StreamError, match=f"^{message}$"):
+        StreamReader(Stream(Counting(9), encode, name="crawl"), 0).take([3, 1])
+
+
 def test_a_failing_window_gives_no_row() -> None:
     """Or else the rows of a run that goes on after the failure would not be those of one that never failed."""
     asking = StreamReader(Stream(Counting(None, fails_at=50)), 0, window=windows([100]))
@@ -336,7 +377,7 @@ def test_memory_holds_two_blocks_and_a_window(window: Any, size: int) -> None:
     class Rows:
         def __iter__(self) -> Iterator[dict[str, Any]]:
             nonlocal most
-            for number in range(40 * BLOCK):
+            for number in range(60 * BLOCK):
                 new = Weighed(number)
                 most = max(most, Weighed.alive)
                 yield new
