@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from ssl_pdr.data.collate import MixedDataset, Mixture
 from ssl_pdr.tasks.base import Scores, Task
 
 
@@ -22,7 +23,8 @@ def predict_logits(trainer: Any, features: Any) -> NDArray[np.floating[Any]]:
         trainer: a `transformers.Trainer`.
         features: tokenized rows, a table of `datasets`.
     """
-    lengths = np.array([len(ids) for ids in features["input_ids"]])
+    lengths = MixedDataset(Mixture([features]), Mixture([]), {"input_ids"}).lengths()
+    assert lengths is not None  # noqa: S101  # tokenized rows have tokens
     order = np.argsort(-lengths, kind="stable")  # longest first: memory runs out at once or not at all
     output = trainer.predict(features.select(order)).predictions
     logits = output[0] if isinstance(output, tuple) else output

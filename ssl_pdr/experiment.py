@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from ssl_pdr.config import TrainConfig
-from ssl_pdr.data.collate import MixedDataset, Mixture
+from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
 from ssl_pdr.data.splits import LabelSplit
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.data.tables import Table
@@ -132,7 +132,7 @@ def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer
     if regularizer is None or config.alpha == 0:
         return
     rows = [materials.labelled[row["row"]] for row in batch if row["label"] is not None][:2] or [materials.labelled[0]]
-    inputs = DataCollatorWithPadding(materials.tokenizer)([dict(row) for row in rows])
+    inputs = PaddingCollator.like(materials.tokenizer)([{k: v for k, v in row.items() if k != "cut"} for row in rows])
     regularizer(model.train(), inputs, row_ids=torch.arange(len(rows)))
     set_seed(config.seed)
 
@@ -236,7 +236,7 @@ def _trainer(
         regularizer=regularizer,
         alpha=config.alpha,
         ratio=config.ratio,
-        data_collator=DataCollatorWithPadding(materials.tokenizer),
+        data_collator=PaddingCollator.like(materials.tokenizer),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from ssl_pdr import RPT, VAT, Counts, Objective, PDRTrainer, RDrop
+from ssl_pdr.data import streams
+from ssl_pdr.data.collate import Mixture
+from ssl_pdr.data.mixing import compose
+from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
 from tests.conftest import tiny_bert
+
+ROOT = Path(__file__).parent.parent
 
 
 def rows(count: int, *, labelled: bool = True, seed: int = 0) -> list[dict[str, Any]]:
@@ -281,3 +292,261 @@ def test_ratio_counts_over_the_labelled_pool(tmp_path: Path) -> None:
 def test_counts_ignore_padding_rows() -> None:
     batch = {"labels": torch.tensor([1, -100, -100]), "row_weight": torch.tensor([1.0, 1.0, 0.0])}
     assert Counts.of(batch, batch) == Counts(2, 4)
+
+
+# --- several pools, and streams ---
+
+
+class Corpus:
+    """Unlabelled rows from the beginning, at each iteration anew; may end or fail."""
+
+    def __init__(self, size: int, fails_at: int | None = None) -> None:
+        self.rows = rows(size, labelled=False, seed=1)
+        self.fails_at = fails_at
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(self.rows):
+            if number == self.fails_at:
+                raise OSError("the disk is gone")
+            yield row
+
+
+class Seen:
+    """An objective that notes which rows enter it in each step."""
+
+    def __init__(self, trainer: PDRTrainer) -> None:
+        self._trainer, self._objective = trainer, trainer.objective
+        self.steps: dict[int, list[int]] = {}
+        trainer.objective = self  # type: ignore[assignment]
+
+    def __call__(self, model: Any, batch: Any, counts: Any) -> Any:
+        ids = batch["row_id"][batch["row_weight"] > 0].tolist()
+        step = self._trainer.state.global_step
+        self.steps[step] = sorted(self.steps.get(step, []) + ids)
+        return self._objective(model, batch, counts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objective, name)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BLOCK_ROWS", 10)
+
+
+def streamed(
+    folder: Path, corpus: Any, *, labelled: int = 60, size: int = 2, dropout: float = 0.2, **options: Any
+) -> tuple[PDRTrainer, Seen]:
+    """As many rows of a stream as labelled ones; of 60 steps the first 30 are a window."""
+    defaults = {
+        "per_device_train_batch_size": size,
+        "num_train_epochs": 1,
+        "save_strategy": "steps",
+        "save_steps": 10**6,
+    }
+    trainer = PDRTrainer(
+        tiny_bert(dropout=dropout),
+        arguments(folder, **{**defaults, **options}),
+        train_dataset=rows(labelled),
+        unlabelled_dataset=Stream(corpus, name="crawl"),
+        regularizer=VAT("kl", 0.3),
+        ratio=1,
+    )
+    return trainer, Seen(trainer)
+
+
+def test_mixtures_on_both_sides(tmp_path: Path) -> None:
+    pools = Mixture([rows(20, labelled=False, seed=n) for n in (1, 2)], weights=[3, 1])
+    labelled = Mixture([rows(7), Dataset.from_list(rows(5, seed=3))])
+    trainer = PDRTrainer(
+        tiny_bert(),
+        arguments(tmp_path),
+        train_dataset=labelled,
+        unlabelled_dataset=pools,
+        regularizer=RPT("kl"),
+        ratio=1,
+    )
+    seen = Seen(trainer)
+    trainer.train()
+    assert len(seen.steps) == 6
+    assert all(sum(row < 12 for row in step) == 4 == len(step) // 2 for step in seen.steps.values())
+    for epoch in range(2):
+        ids = [row for step in range(3 * epoch, 3 * epoch + 3) for row in seen.steps[step]]
+        assert sorted(row for row in ids if row < 12) == list(range(12))
+        assert sum(12 <= row < 32 for row in ids) == 9
+        assert sum(row >= 32 for row in ids) == 3
+
+
+@pytest.mark.parametrize("kind", ["iterable", "stream", "encoded"])
+def test_a_stream_is_trained_on(tmp_path: Path, kind: str) -> None:
+    plain = rows(24, labelled=False, seed=1)
+    corpora = {
+        "iterable": IterableDataset.from_generator(lambda: iter(plain)),
+        "stream": Stream(Corpus(24)),
+        "encoded": Stream([{"n": n} for n in range(24)], lambda found: [plain[row["n"]] for row in found]),
+    }
+    inputs: list[list[int]] = []
+
+    class Noting(RPT):
+        def penalty(self, model: Any, batch: Any, clean: Any, *, row_ids: Any = None) -> torch.Tensor:
+            inputs.extend(batch["input_ids"][batch["labels"] < 0].tolist())
+            return super().penalty(model, batch, clean, row_ids=row_ids)
+
+    trainer = PDRTrainer(
+        tiny_bert(),
+        arguments(tmp_path, num_train_epochs=1),
+        train_dataset=rows(12),
+        unlabelled_dataset=corpora[kind],
+        regularizer=Noting("kl"),
+        ratio=2,
+    )
+    seen = Seen(trainer)
+    trainer.train()
+    assert sorted(row for step in seen.steps.values() for row in step) == list(range(36))
+    assert [sum(row < 12 for row in step) for step in seen.steps.values()] == compose(12, 24, 8)[:, 0].tolist()
+    assert sorted(inputs) == sorted(row["input_ids"] for row in plain)
+
+
+# Where a stream stops: 40 rows are four blocks, of which the second window of a long epoch wants 60, and row 45 is in the
+# fifth; a second epoch of 20 labelled rows wants 40.
+STOPS = [
+    pytest.param(Corpus(40), {}, 30, "ended after 40 rows, .* which wants 60", id="ends"),
+    pytest.param(Corpus(200, fails_at=45), {}, 30, "failed in rows 41 to 50: OSError: the disk is gone", id="fails"),
+    pytest.param(Corpus(40), {"dataloader_num_workers": 2}, 30, "ended after 40 rows", id="ends-in-workers"),
+    pytest.param(
+        Corpus(20),
+        {"labelled": 20, "size": 4, "num_train_epochs": 2},
+        10,
+        "ended after 20 rows",
+        id="ends-with-the-epoch",
+    ),
+    pytest.param(Corpus(10), {"labelled": 20, "size": 4}, 0, "ended after 10 rows", id="is-too-short-for-a-step"),
+]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("stops", "options", "step", "message"), STOPS)
+def test_a_stream_that_stops_leaves_a_checkpoint_that_goes_on_as_if_it_had_not(
+    tmp_path: Path, stops: Corpus, options: dict[str, Any], step: int, message: str
+) -> None:
+    whole, expected = streamed(tmp_path / "whole", Corpus(200), **options)
+    whole.train()
+    stopped, seen = streamed(tmp_path / "run", stops, **options)
+    with pytest.raises(StreamError, match=f"^training stopped at step {step}: crawl {message}") as caught:
+        stopped.train()
+    assert "\n" not in str(caught.value)
+    assert stopped.cut_short
+    assert list(seen.steps) == list(range(step))
+    [checkpoint] = (tmp_path / "run").glob("checkpoint-*")
+    assert json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] == step
+    assert checkpoint.name == f"checkpoint-{step}"
+
+    resumed, rest = streamed(tmp_path / "run", Corpus(200), **options)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert not resumed.cut_short
+    assert {**seen.steps, **rest.steps} == expected.steps
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_without_checkpoints_a_stream_that_stops_is_an_error_all_the_same(tmp_path: Path) -> None:
+    trainer, _ = streamed(tmp_path, Corpus(40), save_strategy="no")
+    with pytest.raises(StreamError, match="stopped at step 30"):
+        trainer.train()
+    assert list(tmp_path.glob("checkpoint-*")) == []
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_resume_within_an_epoch_sees_the_rows_of_an_uninterrupted_run(tmp_path: Path, accumulation: int) -> None:
+    options = {
+        "labelled": 20,
+        "size": 8 // accumulation,
+        "gradient_accumulation_steps": accumulation,
+        "num_train_epochs": 3,
+        "save_steps": 7,
+    }
+    whole, expected = streamed(tmp_path, Corpus(200), dataloader_num_workers=2, **options)
+    whole.train()
+    assert len(expected.steps) == 15
+    resumed, rest = streamed(tmp_path, Corpus(200), dataloader_num_workers=2, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
+    assert rest.steps == {step: ids for step, ids in expected.steps.items() if step >= 7}
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+
+
+@pytest.mark.parametrize("labelled", [Stream(rows(20)), Mixture([rows(5), Stream(rows(20))])])
+def test_labelled_data_cannot_be_a_stream(tmp_path: Path, labelled: Any) -> None:
+    trainer = PDRTrainer(tiny_bert(), arguments(tmp_path, max_steps=2), train_dataset=labelled)
+    with pytest.raises(ConfigError, match="labelled data: got a stream, expected data with a length"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("corpus", [Stream(Corpus(9)), Dataset.from_list(rows(9)).to_iterable_dataset()])
+def test_a_stream_needs_a_number_as_ratio(tmp_path: Path, corpus: Any) -> None:
+    trainer = PDRTrainer(tiny_bert(), arguments(tmp_path), train_dataset=rows(8), unlabelled_dataset=corpus)
+    with pytest.raises(ConfigError, match="ratio: a streamed corpus has no length"):
+        trainer.train()
+
+
+# --- two processes ---
+
+
+TWO = """
+import json, sys
+from pathlib import Path
+from tests.test_trainer import Corpus, streamed, weights
+
+folder = Path(sys.argv[1])
+trainer, seen = streamed(folder, Corpus(60), labelled=21, size=2, dropout=0.0, save_steps=4)
+trainer.train()
+note = {"steps": seen.steps, "weights": weights(trainer.accelerator.unwrap_model(trainer.model)).tolist()}
+(folder / f"seen-{trainer.args.process_index}-of-{trainer.args.world_size}.json").write_text(json.dumps(note))
+"""
+
+
+def two_processes(script: Path, folder: Path) -> list[dict[str, Any]]:
+    """Run a script as two ranks, joined by gloo; what each noted."""
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    except OSError as error:
+        pytest.skip(f"no port for two processes to meet at: {error}")
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(script), str(folder)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    return [json.loads((folder / f"seen-{rank}-of-2.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo to join two processes")
+def test_two_processes_take_the_steps_of_one_and_hand_over_to_it(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(TWO)
+    both = two_processes(tmp_path / "two.py", tmp_path)
+    alone, seen = streamed(tmp_path / "one", Corpus(60), labelled=21, size=4, dropout=0.0)
+    alone.train()
+    assert len(seen.steps) == 11
+    for step, ids in seen.steps.items():
+        parts = [rank["steps"].get(str(step), []) for rank in both]
+        assert sorted(parts[0] + parts[1]) == ids
+        assert abs(len(parts[0]) - len(parts[1])) <= 1
+    for rank in both:
+        torch.testing.assert_close(torch.tensor(rank["weights"]), weights(alone.model), rtol=1e-3, atol=1e-4)
+
+    resumed, rest = streamed(tmp_path, Corpus(60), labelled=21, size=4, dropout=0.0)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert rest.steps == {step: ids for step, ids in seen.steps.items() if step >= 4}

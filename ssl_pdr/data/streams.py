@@ -171,8 +171,10 @@ class StreamReader:
             first, last = self._rows_read + 1, self._rows_read + BLOCK_ROWS
             self._failure = f"{self.stream.name} failed in rows {first} to {last}: {_reason(error)}"
             raise StreamError(self._failure) from error
-        if block and not isinstance(block[0], Mapping):
-            self._failure = f"{self.stream.name} has rows of type {type(block[0]).__name__}, expected mappings, such as {{'text': …}}"
+        first_row: object = next(iter(block), {})
+        if not isinstance(first_row, Mapping):
+            kind = type(first_row).__name__
+            self._failure = f"{self.stream.name} has rows of type {kind}, expected mappings, such as {{'text': …}}"
             raise StreamError(self._failure)
         self._blocks_read += 1
         self._rows_read += len(block)
