@@ -1,9 +1,12 @@
 """Few labels and much unlabelled text in scikit-learn: supervised against semi-supervised.
 
-The texts are messages to a shop, made from templates here; eight of them have a label, −1 stands for the others.
+The texts are reviews of a gadget, made from templates here. Sixteen of them have a label, −1 stands for the others.
+The semi-supervised classifier is compared with two that see the labelled reviews alone: one passes over them as many
+times, the other takes as many optimizer steps. On so small a problem chance decides much: try several seeds.
 
     python examples/scikit_learn.py
-    python examples/scikit_learn.py --model distilbert/distilbert-base-uncased
+    python examples/scikit_learn.py --seed 1
+    python examples/scikit_learn.py --model distilbert/distilbert-base-uncased --max-steps 60
 """
 
 import argparse
@@ -13,80 +16,78 @@ import numpy as np
 
 from ssl_pdr.classifier import PDRClassifier
 
-OPENINGS = ["Hello, ", "Hi there, ", "Good morning, ", "", "Dear team, ", "Quick question: "]
-THINGS = ["lamp", "kettle", "jacket", "backpack", "keyboard", "desk", "radio", "tent"]
-MESSAGES = {
-    "delivery": [
-        "when will my {thing} arrive?",
-        "the {thing} was due last week and I am still waiting.",
-        "the courier never came with the {thing}.",
-        "tracking has shown the {thing} in the same town for days.",
-        "could you send the {thing} to my new address instead?",
-    ],
-    "fault": [
-        "the {thing} came with a crack in it.",
-        "a part of the {thing} fell off after a day.",
-        "the {thing} has stopped working.",
-        "there is a hole in the {thing} you sent.",
-        "the {thing} makes a horrible noise.",
-    ],
-    "payment": [
-        "I was charged twice for the {thing}.",
-        "my card is refused when I order the {thing}.",
-        "please send an invoice for the {thing}.",
-        "the discount code did not work for the {thing}.",
-        "why is the {thing} dearer at the checkout?",
-    ],
+REMARKS = {
     "praise": [
-        "the {thing} is exactly what I hoped for.",
-        "thank you, my daughter loves the {thing}.",
-        "never had a better {thing}, well done.",
-        "just to say that the {thing} is wonderful.",
-        "I would buy the {thing} again at once.",
+        "The battery lasts for ages.",
+        "It does all that I hoped for.",
+        "The screen is a joy to look at.",
+        "Setting it up took two minutes.",
+        "My children adore it.",
+        "It feels solid and well made.",
+        "I would buy it again at once.",
+        "The sound is clear and warm.",
+        "Worth every penny.",
+        "It starts in the blink of an eye.",
+    ],
+    "complaint": [
+        "The battery is empty by noon.",
+        "It does half of what was promised.",
+        "The screen flickers all the time.",
+        "Setting it up took me two evenings.",
+        "My children gave up on it.",
+        "It feels flimsy and cheap.",
+        "I sent it back after a week.",
+        "The sound is thin and tinny.",
+        "A waste of money.",
+        "It takes forever to start.",
     ],
 }
+ASIDES = ["Bought it in March.", "It came in a plain box.", "I use it at weekends.", "It replaces an older one."]
 
 
-def messages(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """All the messages there are, and what each is about, in random order."""
+def reviews(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of remarks, each with something aside between them, and what they are; in random order."""
+    chance = np.random.default_rng(seed)
     rows = [
-        (opening + wording.format(thing=thing), topic)
-        for topic, wordings in MESSAGES.items()
-        for opening, wording, thing in itertools.product(OPENINGS, wordings, THINGS)
+        (f"{first} {chance.choice(ASIDES)} {second}", kind)
+        for kind, remarks in REMARKS.items()
+        for first, second in itertools.permutations(remarks, 2)
     ]
-    np.random.default_rng(seed).shuffle(rows)
-    texts, topics = zip(*rows, strict=True)
-    return np.array(texts), np.array(topics, dtype=object)
+    chance.shuffle(rows)
+    texts, kinds = zip(*rows, strict=True)
+    return np.array(texts), np.array(kinds, dtype=object)
 
 
 def main() -> None:
-    """Train both ways on the same eight labels, and compare them on messages that neither has seen."""
+    """Train on the same sixteen labels with and without unlabelled text, and compare on reviews that none has seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="minilm-l6", help="a folder or Hub name; default: the embedded encoder")
-    parser.add_argument("--max-steps", type=int, default=60, help="optimizer steps of each training")
+    parser.add_argument("--max-steps", type=int, default=30, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    texts, topics = messages(options.seed)
-    train, test = slice(0, 400), slice(400, 700)
-    y = np.full(400, -1, dtype=object)
-    for topic in MESSAGES:
-        y[np.flatnonzero(topics[train] == topic)[:2]] = topic
+    texts, kinds = reviews(options.seed)
+    train, test = texts[:110], texts[110:]
+    y = np.full(110, -1, dtype=object)  # an object array: texts and the int −1 side by side
+    for kind in REMARKS:
+        y[np.flatnonzero(kinds[:110] == kind)[:8]] = kind
     has_label = y != -1
-    print(f"{has_label.sum()} labelled and {(~has_label).sum()} unlabelled messages, {len(MESSAGES)} topics")
+    print(f"{has_label.sum()} labelled and {(~has_label).sum()} unlabelled reviews; accuracy on {len(test)} others")
 
-    settings = {"model": options.model, "max_steps": options.max_steps, "max_length": 32, "random_state": options.seed}
-    supervised = PDRClassifier(reg="none", **settings)
-    supervised.fit(texts[train][has_label], y[has_label])
-    print(f"supervised:      accuracy {supervised.score(texts[test], topics[test]):.3f}")
+    settings = {"model": options.model, "max_length": 40, "random_state": options.seed}
+    for name, steps in (("passes", max(options.max_steps // 2, 1)), ("steps", options.max_steps)):
+        supervised = PDRClassifier(reg="none", max_steps=steps, **settings)
+        supervised.fit(train[has_label], y[has_label])
+        print(f"supervised, as many {name + ':':10}{supervised.score(test, kinds[110:]):.3f}")
 
-    semi_supervised = PDRClassifier(reg="vat", div="shl", ratio=3.0, **settings)
-    semi_supervised.fit(texts[train], y)
-    print(f"semi-supervised: accuracy {semi_supervised.score(texts[test], topics[test]):.3f}")
+    # One unlabelled row for each labelled one, so that half of each batch has labels.
+    semi_supervised = PDRClassifier(reg="vat", div="shl", ratio=1.0, max_steps=options.max_steps, **settings)
+    semi_supervised.fit(train, y)
+    print(f"semi-supervised:              {semi_supervised.score(test, kinds[110:]):.3f}")
 
-    text = "The parcel should have been here on Monday."
-    for topic, probability in zip(semi_supervised.classes_, semi_supervised.predict_proba([text])[0], strict=True):
-        print(f"{probability:6.1%} {topic:9} {text}")
+    text = "I am delighted with every part of it."
+    for kind, probability in zip(semi_supervised.classes_, semi_supervised.predict_proba([text])[0], strict=True):
+        print(f"{probability:6.1%} {kind:10} {text}")
 
 
 if __name__ == "__main__":

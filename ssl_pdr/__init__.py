@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ssl_pdr.classifier import PDRClassifier
     from ssl_pdr.config import TrainConfig
     from ssl_pdr.data.collate import Mixture
     from ssl_pdr.data.corpus import load_corpus
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ssl_pdr.trainer import PDRTrainer
 
 _HOMES = {
+    "ssl_pdr.classifier": ("PDRClassifier",),
     "ssl_pdr.config": ("TrainConfig",),
     "ssl_pdr.data.collate": ("Mixture",),
     "ssl_pdr.data.corpus": ("load_corpus",),
@@ -89,6 +91,7 @@ __all__ = [
     "MixedBatchSampler",
     "Mixture",
     "Objective",
+    "PDRClassifier",
     "PDRError",
     "PDRTrainer",
     "RDrop",

@@ -52,7 +52,7 @@ class TrainConfig:
     """Everything that decides a run. `None` means: what the preset says, or none.
 
     Attributes:
-        data: an embedded corpus, a file, folder or glob (csv, tsv, json, jsonl, parquet), or a Hub name
+        data: an embedded corpus, a file, folder or glob (csv, tsv, json, jsonl, parquet, also .gz and .zst), or a Hub name
             (owner/name:configuration:split); rows without a label are used as unlabelled text.
         eval: likewise, to evaluate on; None holds out `eval_frac` of the data, or takes what the data set brings.
         eval_frac: held-out share where there is no evaluation part, in (0, 1).
@@ -60,7 +60,7 @@ class TrainConfig:
         pair_column: column of a second text; None guesses.
         label_column: column of the label; None guesses.
         group_column: column of what a label budget by group keeps together.
-        label_map: other names for labels, in all parts: FROM=TO.
+        label_map: another name for a label, in all parts; may be repeated.
         encoding: of text files.
         skip_bad_rows: leave rows that cannot be read out, and count them; otherwise they are an error.
         limit: use only this many training rows.
@@ -71,8 +71,9 @@ class TrainConfig:
         labelled_per_class: how many rows of each class keep their label, in place of a share.
         split_strategy: which ones: `stratified`, `random` or `group` (whole groups of `group_column`).
         split: manifest of an earlier split, whose rows and seed are taken over.
-        unlabelled: corpora without labels, NAME or NAME:WEIGHT; NAME is as for `data`, or a txt file.
-        temperature: unlabelled corpora weigh size^(1/temperature); None goes by size, or by the weights given.
+        unlabelled: a corpus without labels, as for `data` or a txt file; may be repeated. Weights are relative, 1 where
+            others have one.
+        temperature: unlabelled corpora weigh size^(1/temperature); None goes by size, or by weights.
         stream: read unlabelled corpora as they are trained on and keep nothing on disk; needs a number as `ratio`.
         split_documents: txt files hold one document per `line`, or per `paragraph`.
         long_documents: unlabelled documents of more than `max_length` tokens: `cut` drops the rest, `windows` makes rows of it.

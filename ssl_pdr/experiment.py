@@ -18,7 +18,7 @@ from ssl_pdr.data.streams import StreamError
 from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, ModelError, OutputError
 from ssl_pdr.evaluation import evaluate, tfidf_baseline
-from ssl_pdr.materials import Materials, first_batch, prepare
+from ssl_pdr.materials import Materials, count_cut, first_batch, prepare
 from ssl_pdr.methods import build_regularizer
 from ssl_pdr.progress import Listener, RunCallback, Silent, stop_on_interrupt
 from ssl_pdr.provenance import machine, model_card, versions
@@ -81,6 +81,8 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     _one_process()
     folder = RunFolder(Path(path))
     config = folder.read_config().resolved()
+    if config.split is not None and folder.split.is_file():  # the run has a copy of its own
+        config = dataclasses.replace(config, split=str(folder.split))
     listener = listener or Silent()
     regularizer = build_regularizer(config)
     materials, model = _load(config, regularizer, listener)
@@ -181,6 +183,8 @@ def _run(
         scores = _scores(config, materials, trainer, listener)
     except KeyboardInterrupt:
         raise InterruptedRunError(f"stopped while evaluating, the model is trained; {go_on}") from None
+    for warning in materials.count_streams():
+        listener.warn(warning)
     result = _result(config, materials, scores, trainer)
     result["timing"] = {
         "train_seconds": round(trained - began, 2),
@@ -199,6 +203,9 @@ def _scores(config: TrainConfig, materials: Materials, trainer: PDRTrainer, list
         name: materials.task.features(table, materials.tokenizer, config.max_length)
         for name, table in materials.corpus.evaluation.items()
     }
+    for name, features in parts.items():
+        if cut := count_cut(features):
+            materials.notes[f"{name} texts cut at {config.max_length} tokens"] = cut
     scores: dict[str, Any] = dict(evaluate(trainer, materials.task, parts))
     listener.stage("baseline: tf-idf and logistic regression")
     scores["baseline_tfidf"] = tfidf_baseline(
@@ -251,9 +258,7 @@ def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], t
             "labelled": len(split.labelled),
             "unlabelled": len(split.unlabelled),
             "fraction": split.fraction,
-            "labelled_per_class": {
-                corpus.label_names[int(label)]: kept for label, (kept, _) in sorted(split.class_counts.items())
-            },
+            "labelled_per_class": {name: split.class_counts[name][0] for name in corpus.label_names},
         },
         "objective": {
             "regularizer": config.reg,

@@ -54,6 +54,16 @@ class Materials:
     notes: dict[str, int]
     warnings: list[str]
 
+    def count_streams(self) -> list[str]:
+        """Add what was counted in streams, as far as they were read, to the notes; the warnings that are new."""
+        found: dict[str, int] = {}
+        for corpus in self.corpora:
+            if isinstance(corpus.rows, TextStream):
+                found |= {f"{corpus.name}: {kind}": count for kind, count in corpus.rows.problems.counts.items()}
+        self.notes.update(found)
+        self.warnings.extend(_leaks(found))
+        return _leaks(found)
+
 
 def reading_of(config: TrainConfig) -> Reading:
     """How the files of a configuration are read."""
@@ -77,7 +87,7 @@ def corpus_of(config: TrainConfig, seed: int) -> Corpus:
     )
 
 
-def corpora_of(config: TrainConfig, corpus: Corpus) -> list[UnlabelledCorpus]:
+def corpora_of(config: TrainConfig, corpus: Corpus | None) -> list[UnlabelledCorpus]:
     """The unlabelled corpora of a configuration."""
     columns = Columns(config.text_column, config.pair_column)
     return load_unlabelled(config.unlabelled or (), corpus, columns, reading_of(config), stream=config.stream)
@@ -109,19 +119,20 @@ def prepare(config: TrainConfig, listener: Listener) -> Materials:
     corpus = corpus_of(config, config.seed if given is None else given.seed)
     split = split_of(config, corpus) if given is None else given
     if given is not None:
-        given.verify(corpus.labels, corpus.train_hash)
+        _verify(given, corpus)
     uses_pool = config.reg != "none" and config.alpha > 0
     corpora = corpora_of(config, corpus)
     fingerprint = _fingerprint(corpus, corpora)
     if config.data_fingerprint not in (None, fingerprint):
         raise DataError(
-            f"the data changed: {config.data} has the fingerprint {fingerprint[:16]}…, expected "
-            f"{str(config.data_fingerprint)[:16]}…; restore it, or start a new run"
+            f"the data changed: {config.data} and all unlabelled corpora have the fingerprint {fingerprint[:16]}…, expected "
+            f"{str(config.data_fingerprint)[:16]}…; restore them, or start a new run"
         )
     task = SequenceClassification(corpus.label_names)
     listener.stage("tokenizing")
     tokenizer = load_tokenizer(config.model)
-    maker = _FeatureMaker(config, task, tokenizer, f"{corpus.train_hash}")
+    rows = [corpus.fingerprint, config.seed if given is None else given.seed, config.eval_frac, config.limit]
+    maker = _FeatureMaker(config, task, tokenizer, json.dumps(rows))
     labelled, rest = maker.train(corpus, split, with_rest=uses_pool)
     pools = [rest] if rest is not None else []
     pools += [maker.corpus(c) for c in corpora] if uses_pool else []
@@ -137,7 +148,7 @@ def prepare(config: TrainConfig, listener: Listener) -> Materials:
         unlabelled=Mixture(pools, _weights(corpora, rest is not None), config.temperature) if pools else None,
         fingerprint=fingerprint,
         notes={kind: count for kind, count in notes.items() if count},
-        warnings=_warnings(notes),
+        warnings=[*_leaks(notes), *_odd_labels(corpus)],
     )
 
 
@@ -164,7 +175,7 @@ class _FeatureMaker:
         config: gives length and windows.
         task: knows the columns.
         tokenizer: of the model, freshly loaded.
-        data: hash of the training rows.
+        data: stands for the training rows and their labels.
     """
 
     def __init__(self, config: TrainConfig, task: Task, tokenizer: Any, data: str) -> None:
@@ -180,12 +191,12 @@ class _FeatureMaker:
         """Features of the labelled rows, and of the rest of the training rows where they are wanted and there are any."""
         if not with_rest or len(split.unlabelled) == 0:
             table = corpus.train if len(split.unlabelled) == 0 else corpus.train.select(split.labelled)
-            return self._features(table, split.hash, "labelled"), None
+            return self._features(table, self.data + split.hash, "labelled"), None
         rest = corpus.train.select(split.unlabelled).remove_columns("label")
         if self.windows:
             return (
-                self._features(corpus.train.select(split.labelled), split.hash, "labelled"),
-                self._features(rest, split.hash, "unlabelled", windows=True),
+                self._features(corpus.train.select(split.labelled), self.data + split.hash, "labelled"),
+                self._features(rest, self.data + split.hash + "rest", "unlabelled", windows=True),
             )
         whole = self._features(corpus.train, self.data, "training")
         return whole.select(split.labelled), whole.select(split.unlabelled).remove_columns("labels")
@@ -199,15 +210,20 @@ class _FeatureMaker:
         return Stream(corpus.rows, self._encode, name=corpus.name)
 
     def _features(self, table: Any, data: str, name: str, *, windows: bool = False) -> Any:
-        key = json.dumps([data, name == "unlabelled", self.tokenizer_key, self.max_length, windows])
+        key = json.dumps([data, self.tokenizer_key, self.max_length, windows])
         made = self.task.features(table, self.tokenizer, self.max_length, windows=windows, key=key)
-        self.cut[name] = sum(sum(part["cut"]) for part in made.select_columns("cut").iter(batch_size=10_000))
+        self.cut[name] = count_cut(made)
         return made
 
     def _encode(self, rows: Sequence[Row]) -> list[Row]:
         columns = {name: [row[name] for row in rows] for name in rows[0]}
         made = self.task.encode(columns, self.tokenizer, self.max_length, windows=self.windows)
         return [dict(zip(made, values, strict=True)) for values in zip(*made.values(), strict=True)]
+
+
+def count_cut(features: Any) -> int:
+    """How many rows of a table of features lost a part of their text."""
+    return sum(sum(part["cut"]) for part in features.select_columns("cut").iter(batch_size=10_000))
 
 
 class _Windows:
@@ -221,6 +237,15 @@ class _Windows:
         rows = iter(self.rows)
         batches = iter(lambda: list(islice(rows, 256)), [])
         return chain.from_iterable(map(self.encode, batches))
+
+
+def _verify(split: LabelSplit, corpus: Corpus) -> None:
+    try:
+        split.verify(corpus.labels, corpus.train_hash)
+    except DataError as error:
+        raise DataError(
+            f"{error}; --eval, --eval-frac, --limit, --label-map and the columns have to be those that the split was made with"
+        ) from None
 
 
 def _fingerprint(corpus: Corpus, corpora: list[UnlabelledCorpus]) -> str:
@@ -238,6 +263,12 @@ def _weights(corpora: list[UnlabelledCorpus], with_rest: bool) -> list[float] | 
     return [1.0] * with_rest + [1.0 if c.weight is None else c.weight for c in corpora]
 
 
-def _warnings(notes: dict[str, int]) -> list[str]:
+def _odd_labels(corpus: Corpus) -> list[str]:
+    if "-1" not in corpus.label_names:
+        return []
+    return ["-1 is one of the classes; where it stands for no label, leave it empty"]
+
+
+def _leaks(notes: dict[str, int]) -> list[str]:
     leaks = {kind: count for kind, count in notes.items() if count and (kind == LEAK or "evaluation part" in kind)}
     return [f"leak: {kind}: {count}; scores may be too good" for kind, count in leaks.items()]

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -42,9 +44,41 @@ def test_step_cost_runs_and_writes_its_circumstances(tmp_path: Path) -> None:
     assert {"versions", "machine"} <= set(result)
 
 
+@pytest.mark.real
+def test_loader_runs_and_keeps_its_promises(tmp_path: Path) -> None:
+    """All but those about time, which small sizes say nothing about."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.loader", "--quick", "--output", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "loader.json").read_text(encoding="utf-8"))
+    assert {"overhead", "index", "padding", "streaming", "elastic", "versions", "machine"} == set(result)
+    assert len(result["elastic"]["equal"]) == 12
+    assert all(result["elastic"]["equal"].values())
+    assert result["streaming"]["rows_equal"]
+    assert result["streaming"]["steps"] == 24
+    assert (result["streaming"]["killed_in_step"], result["streaming"]["resumed_from_step"]) == (9, 6)
+    assert result["index"]["highest_anonymous_mb"] < 200
+    assert result["index"]["rows_per_cpu_second"].keys() >= {"sampler_and_collator", "with_reading"}
+    assert result["overhead"]["steps"] == 5
+    if "skipped" not in result["padding"]:
+        for corpus in result["padding"].values():
+            if isinstance(corpus, dict):
+                mixes = [corpus["all labelled"], corpus["a tenth labelled"]]
+                assert all(mix["deciles_equal"] and mix["composition_equal"] for mix in mixes)
+                assert all(mix["bucketed"] < mix["random"] for mix in mixes)
+    assert "<svg" in (tmp_path / "loader_memory.svg").read_text(encoding="utf-8")
+    assert done.stdout.count("measured") == 5
+
+
 def test_committed_results_say_where_they_come_from() -> None:
     results = sorted((ROOT / "benchmarks/results").glob("*.json"))
-    assert {"step_cost.json", "pydocs.json", "sst2.json"} <= {path.name for path in results}
+    assert {"step_cost.json", "pydocs.json", "sst2.json", "loader.json"} <= {path.name for path in results}
     for path in results:
         text = path.read_text(encoding="utf-8")
         assert {"versions", "machine"} <= set(json.loads(text))

@@ -25,8 +25,11 @@ def data_command(
 ) -> None:
     """Show a corpus: counts, balance, lengths, duplicates, and leaks between its parts."""
     options = read_options(given)
-    if source is not None and options.setdefault("data", source) != source:
+    if source is not None and source.partition(".txt")[1]:  # texts alone
+        options["unlabelled"] = (source, *options.get("unlabelled", ()))
+    elif source is not None and options.setdefault("data", source) != source:
         raise ConfigError(f"expected one corpus, got {source} and --data {options['data']}")
+    labelled = "data" in options or "unlabelled" not in options
     config = make_config(options).resolved()
 
     from ssl_pdr.cli.live import LiveView, quiet
@@ -39,11 +42,14 @@ def data_command(
 
     with LiveView(enabled=not as_json) as view:
         view.stage("reading the data")
-        corpus = materials.corpus_of(config, config.seed)
-        parts: dict[str, Any] = {"train": corpus.train, **corpus.evaluation}
+        corpus = materials.corpus_of(config, config.seed) if labelled else None
+        parts: dict[str, Any] = {} if corpus is None else {"train": corpus.train, **corpus.evaluation}
+        counted = {} if corpus is None else dict(corpus.notes)
         for extra in materials.corpora_of(config, corpus):
             assert isinstance(extra.rows, Table)  # noqa: S101  # nothing is streamed here
+            counted |= extra.notes
             parts[f"unlabelled {extra.name}"] = extra.rows.rows
+        counted = {kind: number for kind, number in counted.items() if number}
         tokenizer = load_tokenizer(config.model)
 
         def lengths_of(texts: Sequence[str], partners: Sequence[str] | None) -> list[int]:
@@ -52,15 +58,14 @@ def data_command(
 
         report = inspect_corpus(
             parts,
-            corpus.label_names,
+            [] if corpus is None else corpus.label_names,
             lengths_of=lengths_of,
             max_length=config.max_length,
             near=near,
             progress=view.stage,
         )
-    counted = {kind: count for kind, count in corpus.notes.items() if count}
     if as_json:
-        typer.echo(json.dumps({**report.to_dict(), "counted": counted, "fingerprint": corpus.fingerprint}))
+        typer.echo(json.dumps({**report.to_dict(), "counted": counted}))
         return
     from rich.console import Console
     from rich.markup import escape

@@ -102,7 +102,8 @@ def show_result(result: dict[str, Any]) -> None:
     """Scores beside the baseline, the budget, the time, and where the model lies."""
     config, scores, budget = result["config"], result["scores"], result["budget"]
     baseline = scores["baseline_tfidf"]
-    table = Table(title=escape(f"{result['data']['name']} · {_method(config)} · seed {config['seed']}"))
+    share = f"{budget['fraction']:.0%} of labels" if budget["fraction"] >= 0.01 else f"{budget['labelled']} labels"
+    table = Table(title=escape(f"{result['data']['name']} · {_method(config)} · {share} · seed {config['seed']}"))
     table.add_column("accuracy on")
     table.add_column("rows", justify="right")
     table.add_column("this model", justify="right", style="bold")
@@ -117,31 +118,43 @@ def show_result(result: dict[str, Any]) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(
-        f"{budget['labelled']} labelled + {budget['unlabelled']} unlabelled rows, {result['timing']['steps']} steps, "
-        f"trained in {result['timing']['train_seconds']:.0f} s"
-    )
+    steps = result["timing"]["steps"]
+    rows = [f"{budget['labelled']} labelled rows"]
+    if budget["unlabelled"]:
+        rows.append(f"{budget['unlabelled']} further rows of {result['data']['name']}")
+    rows += [f"{c['name']} ({_corpus(c)})" for c in result["data"]["unlabelled"]]
+    console.print(escape(" + ".join(rows)), soft_wrap=True)
+    console.print(f"{steps} step{'s' * (steps != 1)}, trained in {result['timing']['train_seconds']:.0f} s")
     for note, count in result["data"]["notes"].items():
-        if count:
-            console.print(f"[dim]{escape(note)}: {count}[/dim]")
+        console.print(f"[dim]{escape(note)}: {count}[/dim]", soft_wrap=True)
     console.print(f"model: {escape(config['output'])}/model", soft_wrap=True)
 
 
 def show_dry_run(outcome: dict[str, Any]) -> None:
-    """The resolved configuration and the first mixed batch."""
+    """The resolved configuration, what it is made from, and the first mixed batch."""
     console = Console()
     settings = Table(title="resolved configuration", show_header=False)
     for name, value in outcome["config"].items():
-        settings.add_row(name, escape(str(value)))
-    rows = Table(title="first batch")
-    for column in ("row", "label", "tokens", "text"):
-        rows.add_column(column, no_wrap=column == "text", overflow="ellipsis")
+        settings.add_row(name, escape(", ".join(value) if isinstance(value, list | tuple) else str(value)))
+    rows = Table(title="first batch", expand=True)
+    for column in ("row", "label", "tokens"):
+        rows.add_column(column, no_wrap=True, max_width=20, overflow="ellipsis")
+    rows.add_column("text", no_wrap=True, ratio=1, overflow="ellipsis")
     for row in outcome["first_batch"]:
-        label = "[dim]unlabelled[/dim]" if row["label"] is None else escape(row["label"])
+        label = "[dim]–[/dim]" if row["label"] is None else escape(row["label"])
         rows.add_row(str(row["row"]), label, str(row["tokens"]), escape(row["text"]))
     console.print(settings, rows)
+    console.print(f"{outcome['labelled']} labelled rows, {outcome['unlabelled']}")
+    for note, count in outcome["notes"].items():
+        console.print(f"[dim]{escape(note)}: {count}[/dim]", soft_wrap=True)
+    for warning in outcome["warnings"]:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+
+
+def _corpus(corpus: dict[str, Any]) -> str:
+    rows = "streamed" if corpus["rows"] is None else f"{corpus['rows']} rows"
+    return rows if corpus["weight"] is None else f"{rows}, weight {corpus['weight']:g}"
 
 
 def _method(config: dict[str, Any]) -> str:
-    method = config["reg"] if config["reg"] in ("none", "jr", "wjr") else f"{config['reg']} {config['div']}"
-    return f"{method} · {config['labelled_frac']:.0%} of labels"
+    return str(config["reg"] if config["reg"] in ("none", "jr", "wjr") else f"{config['reg']} {config['div']}")

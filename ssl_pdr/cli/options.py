@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ssl_pdr.config import PRESETS, TrainConfig, option
+from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, option
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -59,7 +59,7 @@ def config_parameters() -> list[inspect.Parameter]:
         info = typer.Option(
             option(field.name),
             help=meaning.get(field.name, ""),
-            show_default=False if shown in (None, False) else str(shown),
+            show_default=False if shown is None or shown is False else str(shown),
             rich_help_panel=panel_of[field.name],
             metavar=_METAVARS.get(field.name),
         )
@@ -103,5 +103,15 @@ def _meanings() -> dict[str, str]:
     """What each field means, from the `Attributes` of TrainConfig's docstring."""
     text = inspect.getdoc(TrainConfig) or ""
     entries = re.findall(r"^    (\w+): (.+(?:\n {8,}.+)*)", text, flags=re.MULTILINE)
-    flat = {name: " ".join(meaning.replace("`", "").split()) for name, meaning in entries}
-    return {name: meaning[:1].upper() + meaning[1:] for name, meaning in flat.items()}
+    flat = {name: " ".join(meaning.split()) for name, meaning in entries}
+    return {name: _as_option(meaning) for name, meaning in flat.items()}
+
+
+def _as_option(meaning: str) -> str:
+    """A field's meaning in the words of the command line: values stay as they are typed, fields are options."""
+    for field in FIELDS:
+        if "_" in field:
+            meaning = meaning.replace(field, option(field))
+    plain = meaning.replace("`", "")
+    plain = re.sub(r"\bNone (guesses|holds|is|takes|goes|derives)\b", r"by default it \1", plain)
+    return plain if meaning.startswith("`") else plain[:1].upper() + plain[1:]

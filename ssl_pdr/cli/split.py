@@ -34,9 +34,7 @@ def split_command(
     corpus = materials.corpus_of(config, config.seed)
     split = materials.split_of(config, corpus)
     split.save(output)
-    rows = [
-        (corpus.label_names[int(label)], kept, total) for label, (kept, total) in sorted(split.class_counts.items())
-    ]
+    rows = [(name, *split.class_counts[name]) for name in corpus.label_names]
     if as_json:
         facts = {
             "asked": split.asked,

@@ -66,7 +66,14 @@ def train_command(
             build_regularizer(resolved)
             ready = materials.prepare(resolved, view)
             batch = materials.first_batch(resolved, ready)
-            outcome: dict[str, Any] = {"config": _present(resolved), "first_batch": batch}
+            outcome: dict[str, Any] = {
+                "config": _present(resolved),
+                "labelled": len(ready.labelled),
+                "unlabelled": _pool(ready.unlabelled),
+                "notes": ready.notes,
+                "warnings": ready.warnings,
+                "first_batch": batch,
+            }
         elif config is not None:
             outcome = experiment.train(config, view, overwrite=overwrite)
         else:
@@ -87,6 +94,12 @@ def _configuration(recipe: Path | None, settings: list[str], options: dict[str, 
 def _refuse_beside_resume(options: dict[str, Any], *others: object) -> None:
     if options or any(others):
         raise ConfigError("--resume takes everything from the run's config.toml; leave out the other options")
+
+
+def _pool(unlabelled: Any) -> str:
+    if unlabelled is None:
+        return "no unlabelled ones"
+    return " + ".join("a stream" if size is None else f"{size} unlabelled ones" for size in unlabelled.sizes)
 
 
 def _present(config: TrainConfig) -> dict[str, Any]:

@@ -37,8 +37,13 @@ class Mixture:
         weights: relative weight of each; None goes by size, so that every row is seen equally often.
         temperature: weigh by size^(1/temperature) instead; for unlabelled data sets of known size.
 
+    Raises:
+        ConfigError: where it is trained on, for weights or a temperature that make no sense, or an empty part.
+
     Example:
-        Mixture([reviews, Stream(crawl)], weights=[1, 0.3])
+        >>> reviews, letters = [{"input_ids": [1, 2]}] * 30, [{"input_ids": [3]}] * 10
+        >>> len(Mixture([reviews, letters], weights=[1, 0.3]))
+        40
     """
 
     parts: Sequence[Any]
@@ -64,6 +69,8 @@ class Mixture:
         return cls(pools, data.weights, data.temperature)
 
     def __len__(self) -> int:
+        if any(isinstance(part, Stream) for part in self.parts):
+            raise TypeError("a mixture with a stream has no length")
         return sum(len(part) for part in self.parts)
 
     @property
@@ -286,6 +293,13 @@ class PaddingCollator:
 def _pool(data: Any, name: str) -> Pool:
     if isinstance(data, Stream):
         return data
+    if isinstance(data, str | Mapping):
+        raise ConfigError(f"{name}: got a {type(data).__name__}, expected a data set of tokenized rows")
+    if isinstance(data, list | tuple) and data and not isinstance(data[0], Mapping):
+        raise ConfigError(
+            f"{name}: got a list whose first entry is a {type(data[0]).__name__}, expected rows; several data sets go into a "
+            "Mixture([...])"
+        )
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, IterableDataset):
         pool: Pool = data
         return pool

@@ -70,7 +70,7 @@ class ColumnReader:
     Args:
         name: of the source, in messages.
         columns: which is which.
-        labelled: whether a label is wanted at all.
+        labelled: whether a label is wanted; None takes one where there is a column for it.
         skip: whether rows without text, or with something else in its place, are left out and counted; otherwise such
             rows are an error.
         problems: where they are counted.
@@ -79,7 +79,7 @@ class ColumnReader:
         DataError: while reading, for columns that are not there and for the rows above.
     """
 
-    def __init__(self, name: str, columns: Columns, *, labelled: bool, skip: bool, problems: Problems) -> None:
+    def __init__(self, name: str, columns: Columns, *, labelled: bool | None, skip: bool, problems: Problems) -> None:
         self.name = name
         self.columns = columns
         self.labelled = labelled
@@ -90,12 +90,15 @@ class ColumnReader:
         """The rows that have a text, in their order."""
         rows = iter(rows)
         head = list(islice(rows, _LOOKED_AT))
-        text, pair, label = self._choose(list(dict.fromkeys(str(key) for _, row in head for key in row)))
+        there = list(dict.fromkeys(str(key) for _, row in head for key in row))
+        text, pair, label = self._choose(there)
         group = self.columns.group
         for number, row in chain(head, rows):
             value, partner = row.get(text), row.get(pair) if pair else None
             if not self._is_text(value, number, text) or (pair and not self._is_text(partner, number, pair)):
                 continue
+            if label is None and self.labelled:  # rows of JSON may have their first label anywhere
+                label = self._label_column(row)
             yield TextRow(
                 str(value),
                 str(partner) if pair else None,
@@ -103,9 +106,12 @@ class ColumnReader:
                 self._group(row.get(group), number, group) if group else None,
             )
         self._raise_if_any_is_missing(text)
+        if label is None and self.labelled:
+            column, option = self.columns.label, "--label-column"
+            raise self._no_guess(there, _LABELS, option) if column is None else self._unknown(there, column, option)
 
     def _choose(self, there: list[str]) -> tuple[str, str | None, str | None]:
-        label = (self.columns.label or self._guess(there, _LABELS, "--label-column")) if self.labelled else None
+        label = None if self.labelled is False else self._label_column(there)
         text = self.columns.text
         pair = self.columns.pair
         lower = {name.lower(): name for name in there}
@@ -113,35 +119,46 @@ class ColumnReader:
             text = pair = None  # an unlabelled corpus need not call its columns as the labelled data do
         if text is None:
             both = next((p for p in _PARTNERS.items() if p[0] in lower and p[1] in lower), None)
-            text = lower[both[0]] if both else self._guess(there, _TEXTS, "--text-column")
+            text = lower[both[0]] if both else self._text_column(there)
             pair = pair or (lower[both[1]] if both else None)
-        wanted = {
+        for option, column in {
             "--text-column": text,
             "--pair-column": pair,
-            "--label-column": label,
             "--group-column": self.columns.group,
-        }
-        for option, column in wanted.items():
+        }.items():
             if column is not None and column not in there:
-                near = difflib.get_close_matches(column, there, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise DataError(f"{self.name} has no column {column!r} ({option}){hint} It has: {', '.join(there)}")
+                raise self._unknown(there, column, option)
         return text, pair, label
 
-    def _guess(self, there: list[str], known: tuple[str, ...], option: str) -> str:
+    def _unknown(self, there: list[str], column: str, option: str) -> DataError:
+        near = difflib.get_close_matches(column, there, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return DataError(f"{self.name} has no column {column!r} ({option}){hint} It has: {', '.join(there)}")
+
+    def _label_column(self, there: Iterable[str]) -> str | None:
+        if self.columns.label is not None:
+            return self.columns.label if self.columns.label in there else None
+        found = {name.lower(): name for name in map(str, there)}
+        return next((found[name] for name in _LABELS if name in found), None)
+
+    def _text_column(self, there: list[str]) -> str:
         found = {name.lower(): name for name in there}
-        for name in known:
+        for name in _TEXTS:
             if name in found:
                 return found[name]
-        if option == "--text-column" and len(there) == 1:
+        if len(there) == 1:
             return there[0]
         if {"question", "context"} <= set(found):
             raise DataError(
                 f"{self.name} holds questions and contexts; to classify them name the columns: --text-column question "
                 f"--pair-column context{' --label-column …' if self.labelled else ''}. It has: {', '.join(there)}"
             )
-        raise DataError(
-            f"{self.name}: no column is called {', '.join(known)}; name one with {option}. It has: {', '.join(there)}"
+        raise self._no_guess(there, _TEXTS, "--text-column")
+
+    def _no_guess(self, there: list[str], known: tuple[str, ...], option: str) -> DataError:
+        unlabelled = "; a corpus without labels goes to --unlabelled" if option == "--label-column" else ""
+        return DataError(
+            f"{self.name}: no column is called {', '.join(known)}; name one with {option}{unlabelled}. It has: {', '.join(there)}"
         )
 
     def _is_text(self, value: Any, number: int, column: str) -> bool:
@@ -161,7 +178,7 @@ class ColumnReader:
 
     def _raise_if_any_is_missing(self, column: str) -> None:
         count = self.problems.counts["rows with an empty text"]
-        if count and self.labelled and not self.skip:
+        if count and self.labelled is not False and not self.skip:
             raise DataError(
                 f"{self.name}: {count} rows have no text (null or empty) in column {column!r}, the first is row "
                 f"{self.problems.first['rows with an empty text']}; fill them, or count them with --skip-bad-rows"

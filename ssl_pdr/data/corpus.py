@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,9 +60,9 @@ class Corpus:
         return "text_pair" in self.train.column_names
 
     @property
-    def labels(self) -> list[int | None]:
-        """The class of each training row; None without one."""
-        return list(self.train["label"])
+    def labels(self) -> list[str | None]:
+        """The class of each training row, by its name; None without one."""
+        return [None if label is None else self.label_names[label] for label in self.train["label"]]
 
     @property
     def train_hash(self) -> str:
@@ -76,10 +77,14 @@ class _Part:
     table: Table
     labels: NDArray[np.int32]
 
+    @cached_property
+    def rows(self) -> Dataset:
+        """All rows with their labels."""
+        return with_labels(self.table.rows, self.labels)
+
     def select(self, rows: NDArray[np.int64] | None = None) -> tuple[Dataset, Keys]:
         """Some rows, or all, and their keys."""
-        whole = with_labels(self.table.rows, self.labels)
-        return (whole, self.table.keys) if rows is None else (whole.select(rows), self.table.keys[rows])
+        return (self.rows, self.table.keys) if rows is None else (self.rows.select(rows), self.table.keys[rows])
 
 
 def load_corpus(
@@ -138,17 +143,20 @@ def load_corpus(
         labels = LabelSet(table.classes, label_map or {}, name)
         parts = _evaluation(data, evaluation, columns, reading, labels)
     train = _Part(table, labels.numbers(table.classes, table.labels, name))
-    selected = {part: _to_evaluate(held, labels, part) for part, held in parts.items()}
+    selected = {part: _to_evaluate(held, labels, part, table) for part, held in parts.items()}
     labels.check_map()
     rows = np.arange(len(table))
     if not selected:
         rows, held_out = _hold_out(train.labels, eval_frac, seed, name)
         selected = {"in_domain": train.select(held_out)}
     if limit is not None and limit < len(rows):
-        rows = rows[split_labels(train.labels[rows], count=limit, seed=seed).labelled]
+        rows = rows[_limited(train.labels[rows], limit, seed)]
     chosen, keys = train.select(None if len(rows) == len(table) else rows)
     evaluated = np.concatenate([held for _, held in selected.values()])
-    notes |= {**_notes(table, labels), DUPLICATES: duplicates(keys), LEAK: int(overlap(keys, evaluated).sum())}
+    for part, held in parts.items():
+        notes |= {f"{part}: {kind}": count for kind, count in held.problems.counts.items()}
+        notes[f"{part}: rows without an agreed label ('-'), left out"] = labels.disagreements(held.classes, held.labels)
+    notes |= {**_notes(table, labels, rows), DUPLICATES: duplicates(keys), LEAK: int(overlap(keys, evaluated).sum())}
     return Corpus(
         name=name,
         train=chosen,
@@ -173,22 +181,20 @@ def _evaluation(
         part = next((p for p in ("validation", "test") if has_part(evaluation, p)), "train")
         return {"in_domain": read_table(evaluation, columns, reading, labelled=True, part=part)}
     for part in ("validation", "test"):
-        if not has_part(data, part):
-            continue
-        try:
-            table = read_table(data, columns, reading, labelled=True, part=part)
-            labels.numbers(table.classes, table.labels, part)
-        except DataError:
-            if part == "validation":
-                raise
-            continue  # public test parts often have no labels
-        if table.classes:
-            return {"in_domain": table}
+        if has_part(data, part):
+            table = read_table(data, columns, reading, labelled=part == "validation" or None, part=part)
+            if table.classes:  # public test parts often have no labels
+                return {"in_domain": table}
     return {}
 
 
-def _to_evaluate(table: Table, labels: LabelSet, part: str) -> tuple[Dataset, Keys]:
+def _to_evaluate(table: Table, labels: LabelSet, part: str, train: Table) -> tuple[Dataset, Keys]:
     """The rows of a part and their keys; without those on which annotators did not agree."""
+    shapes = ["pairs of texts" if "text_pair" in t.rows.column_names else "single texts" for t in (table, train)]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            f"the {part} part has {shapes[0]}, the training rows are {shapes[1]}; name the columns of both alike"
+        )
     numbers = labels.numbers(table.classes, table.labels, f"the {part} part")
     missing = np.flatnonzero(table.labels < 0)
     if len(missing):
@@ -204,18 +210,33 @@ def _hold_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows to train on, and those that are held out of the rows that have a label."""
     labelled = np.flatnonzero(labels >= 0)
-    split = split_labels(labels[labelled], 1 - eval_frac, seed=seed)
-    held_out = labelled[split.unlabelled]
+    try:
+        held_out = labelled[split_labels(labels[labelled], 1 - eval_frac, seed=seed).unlabelled]
+    except DataError:
+        held_out = labelled[:0]
     if len(held_out) == 0:
         raise DataError(
-            f"{name} has {len(labelled)} rows with a label: too few to hold {eval_frac:g} of them out; give --eval"
+            f"{name} has {len(labelled)} rows with a label in {len(np.unique(labels[labelled]))} classes: too few to hold "
+            f"{eval_frac:g} of them out and keep one of each; give --eval, or another --eval-frac"
         )
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+    kept = np.ones(len(labels), dtype=np.bool_)
+    kept[held_out] = False
+    return np.flatnonzero(kept), held_out
 
 
-def _notes(train: Table, labels: LabelSet) -> dict[str, int]:
-    disagreed = labels.disagreements(train.classes, train.labels)
-    unlabelled = int((train.labels < 0).sum())
+def _limited(labels: NDArray[np.int32], limit: int, seed: int) -> NDArray[np.int64]:
+    """Some rows, in proportion; those without a label count as one more class."""
+    kinds = len(np.unique(labels))
+    if limit < kinds:
+        raise ConfigError(
+            f"limit: got {limit}, expected at least {kinds}, one row of each class and one without a label"
+        )
+    return split_labels(labels, count=limit, seed=seed).labelled if kinds > 1 else np.arange(limit)
+
+
+def _notes(train: Table, labels: LabelSet, rows: NDArray[np.int64]) -> dict[str, int]:
+    disagreed = labels.disagreements(train.classes, train.labels[rows])
+    unlabelled = int((train.labels[rows] < 0).sum())
     counted = {
         "rows without a label, used as unlabelled text": unlabelled,
         "rows without an agreed label ('-'), used as unlabelled text": disagreed,

@@ -16,6 +16,7 @@ _PARTS = {
     "validation": re.compile(r"(validation|valid|val|development|dev)(?![a-z])"),
     "test": re.compile(r"test(ing)?(?![a-z])"),
 }
+_ALONE = {"train", "training", "validation", "valid", "val", "development", "dev", "test", "testing"}
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -70,7 +71,7 @@ def parts_of(folder: Path) -> dict[str, list[Path]]:
 
     Names begin with train; validation, valid, val or dev; test. Where there are none of them all files are `train`, otherwise
     files with other names are left out. Hidden files, other formats and folders in the folder never count. Of MNLI's two
-    development sets the matched one is taken.
+    development sets the matched one is taken; beside `train.csv`, `train_old.csv` is not.
 
     Raises:
         DataError: it cannot be looked at, or has no file in a known format.
@@ -83,7 +84,10 @@ def parts_of(folder: Path) -> dict[str, list[Path]]:
         raise DataError(f"{shown(folder)} has no files that can be read; expected some of: {known_endings()}{hint}")
     parts = {part: [path for path in files if begins.match(path.name.lower())] for part, begins in _PARTS.items()}
     for part, found in parts.items():
-        if any("_matched" in path.name for path in found):
+        alone = [path for path in found if path.name.lower().partition(".")[0] in _ALONE]
+        if alone:
+            parts[part] = alone
+        elif any("_matched" in path.name for path in found):
             parts[part] = [path for path in found if "_mismatched" not in path.name]
     return {part: found for part, found in parts.items() if found} or {"train": files}
 

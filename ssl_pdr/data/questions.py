@@ -60,7 +60,10 @@ def load_questions(
     count = 0
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
         while batch := list(islice(rows, _BATCH)):
-            writer.write_table(pa.Table.from_pylist(batch, _SCHEMA))
+            try:
+                writer.write_table(pa.Table.from_pylist(batch, _SCHEMA))
+            except UnicodeEncodeError:
+                raise DataError(f"{name}: a text holds half of a character (a lone surrogate); mend it") from None
             count += len(batch)
     if count == 0:
         Path(file).unlink()
@@ -77,7 +80,7 @@ def _checked(source: Source, reading: Reading, problems: Problems, name: str, pa
                 reason = f"row {number} has {got} as its {column!r}, expected text"
                 break
         else:
-            answers = row.get("answers")
+            answers = _plain(row.get("answers"))
             if answers is None or _are_answers(answers):
                 yield {
                     "id": str(row.get("id", number)),
@@ -95,6 +98,13 @@ def _checked(source: Source, reading: Reading, problems: Problems, name: str, pa
         if not reading.skip_bad_rows:
             raise DataError(f"{name}: {reason}; mend it, or count such rows with --skip-bad-rows")
         problems.add("rows that are no question", number)
+
+
+def _plain(answers: Any) -> Any:
+    """Lists where a data frame has arrays."""
+    if not isinstance(answers, dict):
+        return answers
+    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in answers.items()}
 
 
 def _are_answers(value: Any) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 from datasets import Dataset
 
 from ssl_pdr.data.columns import ColumnReader, Columns, Problems, TextRow
-from ssl_pdr.data.locations import find_files, is_path
+from ssl_pdr.data.locations import find_files, is_path, parts_of
 from ssl_pdr.data.readers import FORMATS, Reading, read_rows
 from ssl_pdr.data.tables import Table, cache_key, store
 from ssl_pdr.errors import DataError, unknown_name
@@ -29,13 +29,13 @@ EMBEDDED = ("pydocs-pairs", "pydocs-topics")
 def source_name(source: Source) -> str:
     """What messages and results call a source: never where it lies on this machine."""
     if not isinstance(source, str | Path):
-        return f"a {type(source).__name__}"
+        return f"the {type(source).__name__}"
     spec = str(source)
     return (Path(spec).name or spec) if is_path(spec) else spec
 
 
 def read_table(
-    source: Source, columns: Columns, reading: Reading, *, labelled: bool, part: str = "train", key: str = ""
+    source: Source, columns: Columns, reading: Reading, *, labelled: bool | None, part: str = "train"
 ) -> Table:
     """All rows of a source, on disk.
 
@@ -43,9 +43,8 @@ def read_table(
         source: see `Source`; `owner/name`, `owner/name:configuration` or `owner/name:configuration:split` for the Hub.
         columns: which is which.
         reading: how files are read.
-        labelled: whether labels are wanted; without, rows that have no text are left out and counted.
+        labelled: whether labels are wanted, None where there are any; without, rows that have no text are left out and counted.
         part: of a folder or a Hub data set: train, validation or test.
-        key: anything else that the rows depend on.
 
     Raises:
         DataError: in one line, for whatever is wrong with the data.
@@ -54,7 +53,7 @@ def read_table(
     problems = Problems()
     rows = text_rows(source, columns, reading, problems, labelled=labelled, part=part)
     files = _files(source, part)
-    return store(rows, problems, cache_key(files, columns, reading, labelled, key) if files else None, name)
+    return store(rows, problems, cache_key(files, columns, reading, labelled) if files else None, name)
 
 
 def text_rows(
@@ -63,7 +62,7 @@ def text_rows(
     reading: Reading,
     problems: Problems,
     *,
-    labelled: bool,
+    labelled: bool | None,
     part: str = "train",
     streaming: bool = False,
 ) -> Iterator[TextRow]:
@@ -88,12 +87,14 @@ def raw_rows(
             return chain.from_iterable(read_rows(path, reading, tally) for path in files)
         return _of_table(_from_hub(str(source), part, streaming=streaming))
     if isinstance(source, pd.DataFrame):
-        frame = source.astype(object).where(source.notna(), None)
-        return enumerate((dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)), 1)
+        return _of_frame(source)
     if hasattr(source, "iter") and hasattr(source, "features"):
         return _of_table(source)
-    if isinstance(source, Mapping):
-        raise DataError("got a dict, expected a list of texts or of rows, a data frame, or a table of `datasets`")
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        parts = f" (its parts: {', '.join(map(str, source))})" if isinstance(source, datasets.DatasetDict) else ""
+        raise DataError(
+            f"got a {type(source).__name__}{parts}, expected a list of texts or of rows, a data frame, or one table of `datasets`"
+        )
     return _of_python(source)
 
 
@@ -101,10 +102,19 @@ def _of_python(rows: Iterable[Any]) -> RawRows:
     for number, row in enumerate(rows, 1):
         if isinstance(row, Mapping):
             yield number, row
-        elif isinstance(row, tuple) and len(row) == 2:
+        elif isinstance(row, list | tuple) and len(row) == 2:
             yield number, {"text": row[0], "label": row[1]}
         else:
             yield number, {"text": row}
+
+
+def _of_frame(frame: pd.DataFrame) -> RawRows:
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"the DataFrame has the column {twice!r} twice; expected each name once")
+    plain = frame.astype(object).where(frame.notna(), None)
+    return enumerate((dict(zip(names, row, strict=True)) for row in plain.itertuples(index=False, name=None)), 1)
 
 
 def _of_table(table: Any) -> RawRows:
@@ -128,8 +138,6 @@ def _files(source: Source, part: str) -> list[Path]:
 
 def has_part(source: Source, part: str) -> bool:
     """Whether a folder or a Hub data set has such a part of its own: of the Hub this is known by trying."""
-    from ssl_pdr.data.locations import parts_of
-
     if not isinstance(source, str | Path):
         return False
     if is_path(str(source)):

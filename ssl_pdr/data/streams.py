@@ -33,7 +33,7 @@ class Stream:
 
     Args:
         rows: an `IterableDataset` of `datasets`, or any object whose `__iter__` begins anew at each call; its rows are
-            mappings. It is read by every data worker of every rank, each of which makes features of its own rows only.
+            mappings, or with `encode` whatever that takes. It is read by every data worker of every rank, each of which makes features of its own rows only.
         encode: from some rows to as many model inputs; None where the rows are those already. Prefer this to a mapped
             data set, which makes features of rows that other workers need.
         name: in messages.
@@ -110,8 +110,9 @@ class StreamReader:
             if row is None:
                 wanted = max(place + 1, self._places.stop)
                 raise StreamError(
-                    f"{self.stream.name} ended after {self._rows_read} rows, before training did, which wants {wanted} for its "
-                    "next batches; train for fewer steps, take fewer unlabelled rows (--ratio), or repeat the corpus"
+                    f"{self.stream.name} ended after {self._rows_read} rows, before training did: streams are read some 50 steps "
+                    f"ahead, here up to row {wanted}; take fewer unlabelled rows (--ratio), keep a corpus this small on disk, "
+                    "repeat it, or train for fewer steps"
                 )
             rows.append(row)
         return rows if self.stream.encode is None else self._encoded(rows, self.stream.encode)
@@ -137,9 +138,8 @@ class StreamReader:
     def _sorted(self, place: int, window: Callable[[int], tuple[int, int]]) -> Row | None:
         if place not in self._places:
             places = range(*window(place))
-            rows = [
-                row for p in places if (row := self._shuffled(p)) is not None
-            ]  # may begin anew, which forgets the window
+            # This may begin anew, which forgets the window.
+            rows = [row for p in places if (row := self._shuffled(p)) is not None]
             # Of a window that is not whole, no row is taken: they would not be those of a stream that goes on.
             self._places, self._by_length = places, sorted(rows, key=_length) if len(rows) == len(places) else []
         return self._by_length[place - self._places.start] if self._by_length else None
@@ -172,9 +172,9 @@ class StreamReader:
             self._failure = f"{self.stream.name} failed in rows {first} to {last}: {_reason(error)}"
             raise StreamError(self._failure) from error
         first_row: object = next(iter(block), {})
-        if not isinstance(first_row, Mapping):
+        if self.stream.encode is None and not isinstance(first_row, Mapping):
             kind = type(first_row).__name__
-            self._failure = f"{self.stream.name} has rows of type {kind}, expected mappings, such as {{'text': …}}"
+            self._failure = f"{self.stream.name} has rows of type {kind}, expected model inputs such as {{'input_ids': …}}, or an encode that makes them"
             raise StreamError(self._failure)
         self._blocks_read += 1
         self._rows_read += len(block)
@@ -187,8 +187,10 @@ def _reason(error: Exception) -> str:
     return " ".join(text.split())[:300]
 
 
-def _length(row: Row) -> int:
+def _length(row: object) -> int:
     """How long a row is, roughly: tokens where they are known, characters of all texts otherwise."""
+    if not isinstance(row, Mapping):
+        return len(row) if isinstance(row, str) else 0
     if "input_ids" in row:
         return len(row["input_ids"])
     return sum(len(value) for value in row.values() if isinstance(value, str))

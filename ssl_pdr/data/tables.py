@@ -90,8 +90,11 @@ def store(rows: Iterator[TextRow], problems: Problems, key: str | None, name: st
         OutputError: if the cache folder cannot be written.
     """
     target = None if key is None else cache_folder() / "tables" / key
-    if target is not None and (target / _FACTS).is_file():
-        return _load(target)
+    if target is not None and target.is_dir():
+        try:
+            return _load(target)
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):  # somebody damaged it: it is made anew
+            shutil.rmtree(target, ignore_errors=True)
     try:
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -187,8 +190,11 @@ def _write(rows: Iterator[TextRow], problems: Problems, folder: Path, name: str)
 def _load(folder: Path) -> Table:
     facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     rows = facts["rows"]
+    table = Dataset.from_file(str(folder / _ROWS))
+    if len(table) != rows:
+        raise ValueError(f"{folder} holds {len(table)} rows, expected {rows}")
     return Table(
-        rows=Dataset.from_file(str(folder / _ROWS)),
+        rows=table,
         labels=np.memmap(folder / _LABELS, dtype="<i4", mode="r", shape=(rows,)),
         classes=facts["classes"],
         keys=np.memmap(folder / _KEYS, dtype="<u8", mode="r", shape=(rows,)),

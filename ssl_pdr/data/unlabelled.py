@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from ssl_pdr.data.checks import duplicates, overlap
+import numpy as np
+
+from ssl_pdr.data.checks import Keys, duplicates, overlap, text_key
 from ssl_pdr.data.columns import Columns, Problems
 from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.readers import Reading
@@ -24,6 +27,10 @@ class TextStream:
         columns: which is which.
         reading: encoding, and what is done with bad rows.
         pairs: whether rows are pairs of texts.
+        evaluated: hashes of the texts of each part that is evaluated on.
+
+    Attributes:
+        problems: what was counted in the latest iteration, as far as it has come; texts of `evaluated` too.
 
     Example:
         >>> stream = TextStream(["a text", "another"], Columns(), Reading(), pairs=False)
@@ -31,18 +38,38 @@ class TextStream:
         True
     """
 
-    def __init__(self, source: Source, columns: Columns, reading: Reading, *, pairs: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        columns: Columns,
+        reading: Reading,
+        *,
+        pairs: bool,
+        evaluated: Mapping[str, Keys] | None = None,
+    ) -> None:
         self.source = source
         self.columns = columns
         self.reading = reading
         self.pairs = pairs
+        self.evaluated = {part: frozenset(keys.tolist()) for part, keys in (evaluated or {}).items()}
+        self.problems = Problems()
 
     def __iter__(self) -> Iterator[dict[str, str]]:
-        rows = text_rows(self.source, self.columns, self.reading, Problems(), labelled=False, streaming=True)
-        for row in rows:
-            if self.pairs and row.pair is None:
-                raise DataError(_single(source_name(self.source)))
-            yield {"text": row.text, "text_pair": str(row.pair)} if self.pairs else {"text": row.text}
+        self.problems = Problems()
+        rows = text_rows(self.source, self.columns, self.reading, self.problems, labelled=False, streaming=True)
+        for number, row in enumerate(rows, 1):
+            if self.pairs != (row.pair is not None):
+                raise DataError(_other_shape(source_name(self.source), pairs=self.pairs))
+            key = text_key(row.text, row.pair or "")
+            for part, keys in self.evaluated.items():
+                if key in keys:
+                    self.problems.add(also_evaluated(part), number)
+            yield {"text": row.text, "text_pair": row.pair} if row.pair is not None else {"text": row.text}
+
+
+def also_evaluated(part: str) -> str:
+    """What texts are counted as that are in a part that is evaluated on."""
+    return f"texts that are also in the evaluation part {part}"
 
 
 @dataclass(frozen=True)
@@ -85,13 +112,13 @@ def parse_weight(spec: str) -> tuple[str, float | None]:
 
 
 def load_unlabelled(
-    sources: Sequence[Source], corpus: Corpus, columns: Columns, reading: Reading, *, stream: bool
+    sources: Sequence[Source], corpus: Corpus | None, columns: Columns, reading: Reading, *, stream: bool
 ) -> list[UnlabelledCorpus]:
     """Read corpora without labels; rows that hold no text are left out and counted.
 
     Args:
         sources: as `load_corpus` takes them; a string may end in `:WEIGHT`.
-        corpus: the labelled data, whose texts the corpora are compared with.
+        corpus: the labelled data, whose texts the corpora are compared with; None where there are none.
         columns: of the labelled data; a corpus that has no such columns is guessed.
         reading: encoding, and what is done with bad rows.
         stream: read them as they are trained on, and keep nothing.
@@ -103,42 +130,56 @@ def load_unlabelled(
     weights = [weight for _, weight in parsed if weight is not None]
     if weights and len(weights) == len(parsed) and not any(weights):
         raise DataError(
-            f"the weights of all {len(parsed)} unlabelled corpora are 0; expected one above 0, or no --unlabelled"
+            f"no unlabelled corpus of {len(parsed)} has a weight above 0; give one, or leave --unlabelled out"
         )
     plain = Columns(columns.text, columns.pair)
-    made = []
+    made: list[UnlabelledCorpus] = []
     for source, weight in parsed:
-        name = source_name(source)
+        name = _unused(source_name(source), [other.name for other in made])
         if stream:
-            rows = TextStream(source, plain, reading, pairs=corpus.pairs)
+            keys = {} if corpus is None else corpus.keys
+            evaluated = {part: hashes for part, hashes in keys.items() if part != "train"}
+            rows = TextStream(source, plain, reading, pairs=corpus is not None and corpus.pairs, evaluated=evaluated)
             if next(iter(rows), None) is None:
                 raise DataError(f"{name} has no rows with a text; expected some")
             made.append(UnlabelledCorpus(name, rows, weight, {}))
         else:
             table = read_table(source, plain, reading, labelled=False)
-            made.append(UnlabelledCorpus(name, table, weight, _compared(table, corpus, name)))
+            notes = _counted(table, name) if corpus is None else _compared(table, corpus, name)
+            made.append(UnlabelledCorpus(name, table, weight, notes))
     return made
 
 
 def _compared(table: Table, corpus: Corpus, name: str) -> dict[str, int]:
     """What is in it that is elsewhere too; refuse a corpus that adds nothing."""
-    if corpus.pairs and "text_pair" not in table.rows.column_names:
-        raise DataError(_single(name))
+    if corpus.pairs != ("text_pair" in table.rows.column_names):
+        raise DataError(_other_shape(name, pairs=corpus.pairs))
     known = overlap(table.keys, corpus.keys["train"])
-    if bool(known.all()):
+    evaluated = {part: overlap(table.keys, keys) for part, keys in corpus.keys.items() if part != "train"}
+    if bool(np.logical_or.reduce([known, *evaluated.values()]).all()):
         raise DataError(
-            f"{name}: every one of its {len(table)} texts is in the training data already; give other text, or leave it out"
+            f"{name}: every one of its {len(table)} texts is in the labelled data already; give other text, or leave it out"
         )
     counts = {
-        f"{name}: texts that occur more than once": duplicates(table.keys),
+        **_counted(table, name),
         f"{name}: texts that are also training texts": int(known.sum()),
-        **{f"{name}: {kind}": count for kind, count in table.problems.counts.items()},
+        **{f"{name}: {also_evaluated(part)}": int(found.sum()) for part, found in evaluated.items()},
     }
-    for part, keys in corpus.keys.items():
-        if part != "train":
-            counts[f"{name}: texts that are also in the evaluation part {part}"] = int(overlap(table.keys, keys).sum())
-    return {kind: count for kind, count in counts.items() if count}
+    return {kind: number for kind, number in counts.items() if number}
 
 
-def _single(name: str) -> str:
-    return f"{name} has single texts, the labelled data are pairs; name the second column with --pair-column"
+def _counted(table: Table, name: str) -> dict[str, int]:
+    counts = {"texts that occur more than once": duplicates(table.keys), **table.problems.counts}
+    return {f"{name}: {kind}": number for kind, number in counts.items() if number}
+
+
+def _unused(name: str, taken: list[str]) -> str:
+    """A name that no other corpus has: the second `part.txt` is `part.txt (2)`."""
+    candidates = (name if number == 1 else f"{name} ({number})" for number in count(1))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _other_shape(name: str, *, pairs: bool) -> str:
+    if pairs:
+        return f"{name} has single texts, the labelled data are pairs; name the second column with --pair-column"
+    return f"{name} has pairs of texts, the labelled data are single texts; give a corpus with one column of text"

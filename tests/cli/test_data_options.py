@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ssl_pdr.data import tables
 from tests.cli.conftest import Run, one_line
 
 
@@ -130,6 +131,46 @@ def test_leaks_are_warned_of(run: Run, basic: list[object], tmp_path: Path, revi
     assert len(result["data"]["warnings"]) == 1
 
 
+def test_streams_leak_and_lose_nothing_in_silence(run: Run, basic: list[object], tmp_path: Path, reviews: Path) -> None:
+    lines = [line.rpartition(",")[0] for line in reviews.read_text().splitlines()[1:]]
+    leaky = tmp_path / "leaky.jsonl"
+    leaky.write_text("\n".join(json.dumps({"text": text}) for text in [*lines, "", ""]))
+    code, _, err = run(
+        *basic, "--labelled-count", 64, "--unlabelled", leaky, "--stream", "--ratio", 1, "--skip-bad-rows"
+    )
+    assert code == 0, err
+    assert "warning: leak: leaky.jsonl: texts that are also in the evaluation part in_domain: 16" in err
+    notes = json.loads((tmp_path / "run" / "result.json").read_text())["data"]["notes"]
+    assert notes["leaky.jsonl: rows with an empty text"] == 2
+
+
+def test_the_screen_says_what_was_trained_on(
+    run: Run, basic: list[object], corpus: Path, more: Path, tmp_path: Path
+) -> None:
+    options = ["--labelled-per-class", 4, "--unlabelled", corpus, "--unlabelled", f"{more}:0.5", "--max-steps", 1]
+    code, out, err = run(*basic, *options)
+    assert code == 0, err
+    assert (
+        "8 labelled rows + 56 further rows of reviews.csv + corpus.txt (60 rows) + more.jsonl (30 rows, weight 0.5)"
+        in out
+    )
+    assert "1 step, trained in" in out
+    assert "of labels · seed 0" in out.replace("\n", " ")
+    assert "100%" not in out.partition("accuracy on")[0]
+    code, out, _ = run(*basic, *options, "--dry-run")
+    assert "8 labelled rows, 56 unlabelled ones + 60 unlabelled ones + 30 unlabelled ones" in out
+    assert "tokens" in out
+
+
+def test_resume_needs_no_other_copy_of_the_split(run: Run, basic: list[object], tmp_path: Path, reviews: Path) -> None:
+    manifest = tmp_path / "split.json"
+    assert run("split", "--data", reviews, "--labelled-frac", 0.5, "--output", manifest)[0] == 0
+    assert run(*basic, "--split", manifest, "--save-steps", 1)[0] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    manifest.unlink()
+    assert run("train", "--resume", tmp_path / "run")[0] == 0
+
+
 def test_split_writes_a_manifest_that_train_takes_and_verifies(
     run: Run, basic: list[object], tmp_path: Path, reviews: Path
 ) -> None:
@@ -164,6 +205,11 @@ def test_split_writes_a_manifest_that_train_takes_and_verifies(
     code, _, err = run(*basic, "--data", other, "--split", manifest, "--output", tmp_path / "other")
     assert code == 2
     assert "the data changed since it was split" in one_line(err)
+    renamed = tmp_path / "renamed.csv"
+    renamed.write_text(reviews.read_text().replace(",pos", ",plus"))
+    code, _, err = run(*basic, "--data", renamed, "--split", manifest, "--output", tmp_path / "other")
+    assert code == 2
+    assert "--label-map and the columns have to be those that the split was made with" in one_line(err)
 
 
 def test_groups_are_never_cut(run: Run, tmp_path: Path) -> None:
@@ -194,6 +240,10 @@ def test_data_shows_counts_lengths_duplicates_and_leaks(
         "in_domain": 2,
         "unlabelled corpus.txt": 60,
     }
+    code, out, err = run("data", corpus, "--model", model_folder)
+    assert code == 0, err
+    assert "unlabelled" in out
+    assert "train" not in out
     code, _, err = run("data", "a.csv", "--data", reviews)
     assert "expected one corpus" in one_line(err)
 
@@ -202,9 +252,9 @@ def test_data_shows_counts_lengths_duplicates_and_leaks(
     ("options", "message"),
     [
         (["--unlabelled", "EMPTY"], "empty.txt"),
-        (["--unlabelled", "SAME"], "every one of its 80 texts is in the training data already"),
+        (["--unlabelled", "SAME"], "every one of its 80 texts is in the labelled data already"),
         (["--unlabelled", "CORPUS:-1"], "got the weight -1, expected a finite number of at least 0"),
-        (["--unlabelled", "CORPUS:0"], "the weights of all 1 unlabelled corpora are 0"),
+        (["--unlabelled", "CORPUS:0"], "no unlabelled corpus of 1 has a weight above 0"),
         (["--unlabelled", "CORPUS", "--ratio", 16], "asks for more unlabelled rows than a batch of 16 holds"),
         (["--unlabelled", "CORPUS", "--stream"], "--stream needs --ratio NUMBER"),
         (["--unlabelled", "CORPUS", "--temperature", 0], "--temperature must be a finite number above 0"),
@@ -239,3 +289,29 @@ def test_bad_data_options_get_one_line(
     code, out, err = run(*basic, "--eval", tmp_path / "eval.csv", *words)
     assert (code, out) == (2, "")
     assert message in one_line(err)
+
+
+def test_features_that_are_kept_follow_labels_and_letters(
+    run: Run, basic: list[object], tmp_path: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features of large tables are found again by a key: it has to know everything that they depend on."""
+    monkeypatch.setattr(tables, "CACHE_FROM_ROWS", 10)
+    data = tmp_path / "mine.csv"
+    text = reviews.read_text()
+
+    def first_batch(content: str) -> list[dict[str, Any]]:
+        data.write_text(content)
+        rows = result_of(run(*basic, "--data", data, "--labelled-frac", 0.5, "--dry-run", "--json"))["first_batch"]
+        return [row for row in rows if row["label"] is not None]
+
+    before = first_batch(text)
+    swapped = first_batch(text.replace(",pos", ",x").replace(",neg", ",pos").replace(",x", ",neg"))
+    other = {"pos": "neg", "neg": "pos"}
+    assert {row["text"]: row["label"] for row in swapped} != {row["text"]: row["label"] for row in before}
+    for row in swapped:
+        for line in data.read_text().splitlines():
+            words, _, label = line.rpartition(",")
+            if " ".join(words.split()[:-1]) == row["text"].removesuffix(" [UNK]"):
+                assert label == row["label"]
+    assert set(other) == {row["label"] for row in swapped}
+    assert first_batch(text) == before

@@ -355,9 +355,16 @@ WRONG: list[tuple[Callable[[], object], type[PDRError], str]] = [
         for n in (-1, UNLABELLED)
     ),
     (
-        lambda: mixed(LABELLED, ["a text"])[4],
+        lambda: mixed(LABELLED, [{"text": "a text"}])[4],
         DataError,
         "row 4 has nothing that the model takes, such as input_ids; tokenize",
+    ),
+    (lambda: mixed(LABELLED, ["a text"]), ConfigError, "got a list whose first entry is a str, expected rows"),
+    (lambda: mixed(LABELLED, [LABELLED, LABELLED]), ConfigError, "several data sets go into a Mixture"),
+    (
+        lambda: mixed(LABELLED, "corpus.txt"),
+        ConfigError,
+        "got a str, expected a data set of tokenized rows",
     ),
     (lambda: mixed(LABELLED, Stream([{"text": "a"}] * 9), 1)[4], DataError, "or give its Stream an encode"),
     (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, DatasetDict
 
 from ssl_pdr.data.corpus import Corpus, load_corpus
 from ssl_pdr.data.readers import Reading
@@ -147,7 +147,7 @@ def test_label_maps_reach_every_part_and_name_labels_that_exist(tmp_path: Path) 
     corpus = load_corpus(three, evaluation=two, label_map=names)
     assert corpus.label_names == ["entailment", "non-entailment"]
     assert list(corpus.evaluation["in_domain"]["label"]) == [0, 1]
-    assert sorted(set(corpus.labels)) == [0, 1]  # type: ignore[type-var]
+    assert set(corpus.labels) == {"entailment", "non-entailment"}
     with pytest.raises(UnknownNameError, match="unknown label in the label map 'neutrl'; did you mean 'neutral'"):
         load_corpus(three, label_map={"neutrl": "x"})
     assert load_corpus(three, evaluation=two, label_map=names).fingerprint != load_corpus(three).fingerprint
@@ -196,6 +196,25 @@ def test_folders_with_parts_and_globs(tmp_path: Path) -> None:
     assert load_corpus(str(halves)).fingerprint == load_corpus(ROWS).fingerprint
 
 
+def test_a_test_part_that_is_broken_is_no_reason_to_hold_rows_out(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "\n".join(["text,label", *(",".join(row) for row in ROWS)]))
+    for content, message in (('text,label\n"a,yes\n', "line 2"), ("text,label\na,yess\n", "the label 'yess'")):
+        write(tmp_path / "test.csv", content)
+        with pytest.raises(DataError, match=message):
+            load_corpus(str(tmp_path))
+
+
+def test_a_limit_is_in_proportion_and_counts_what_it_leaves(tmp_path: Path) -> None:
+    rows = [*ROWS, *((f"no label {i}", None) for i in range(16))]
+    corpus = load_corpus(rows, limit=16)
+    assert corpus.labels.count(None) == 8
+    assert corpus.notes["rows without a label, used as unlabelled text"] == 8
+    with pytest.raises(
+        ConfigError, match="limit: got 2, expected at least 3, one row of each class and one without a label"
+    ):
+        load_corpus(rows, limit=2)
+
+
 def test_a_test_part_without_labels_is_not_evaluated_on(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "\n".join(["text,label", *(",".join(row) for row in ROWS)]))
     write(tmp_path / "test.csv", "text\nhidden\n")
@@ -217,6 +236,63 @@ def test_bad_rows_are_counted_when_asked_to(tmp_path: Path) -> None:
         "rows with an empty text": 1,
         "rows without text in column 'text'": 1,
     }
+
+
+def test_parts_have_one_shape() -> None:
+    pairs = [{"premise": f"p {i}", "hypothesis": "h", "label": i % 2} for i in range(10)]
+    for data, evaluation, message in (
+        (pairs, ROWS, "the in_domain part has single texts, the training rows are pairs of texts"),
+        (ROWS, pairs, "the in_domain part has pairs of texts, the training rows are single texts"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_corpus(data, evaluation=evaluation)
+
+
+def test_rows_that_are_not_evaluated_on_are_counted(tmp_path: Path) -> None:
+    rows = [(f"t {i}", ("entailment", "neutral", "-")[i % 3]) for i in range(30)]
+    corpus = load_corpus(
+        [row for row in rows if row[1] != "-"],
+        evaluation=[*rows, (" ", "neutral")],
+        reading=Reading(skip_bad_rows=True),
+    )
+    assert len(corpus.evaluation["in_domain"]) == 20
+    assert corpus.notes["in_domain: rows without an agreed label ('-'), left out"] == 10
+    assert corpus.notes["in_domain: rows with an empty text"] == 1
+
+
+def test_the_first_label_may_come_late() -> None:
+    rows = [{"text": f"early {i}"} for i in range(200)] + [{"text": f"late {i}", "label": i % 2} for i in range(80)]
+    for column in (None, "label"):
+        corpus = load_corpus(rows, label_column=column)
+        assert corpus.labels.count(None) == 200
+        assert len(corpus.evaluation["in_domain"]) == 16
+    with pytest.raises(DataError, match="has no column 'lable' .--label-column.; did you mean"):
+        load_corpus([{**row, "label": 0} for row in rows], label_column="lable")
+
+
+def test_a_corpus_that_cannot_be_held_out_says_so() -> None:
+    with pytest.raises(
+        DataError, match="20 rows with a label in 20 classes: too few to hold 0.2 of them out and keep one of each"
+    ):
+        load_corpus([(f"t {i}", f"class {i}") for i in range(20)])
+
+
+def test_frames_with_odd_columns() -> None:
+    frame = pd.DataFrame(ROWS)
+    assert load_corpus(frame, text_column="0", label_column="1").label_names == ["no", "yes"]
+    frame.columns = ["text", "text"]
+    with pytest.raises(DataError, match="has the column 'text' twice"):
+        load_corpus(frame)
+
+
+@pytest.mark.parametrize(
+    "source", [None, 3, {"text": ["a"]}, DatasetDict({"train": Dataset.from_dict({"text": ["a"]})})]
+)
+def test_what_is_no_source_is_refused_in_one_line(source: object) -> None:
+    with pytest.raises(
+        DataError, match="expected a list of texts or of rows, a data frame, or one table of `datasets`"
+    ):
+        load_corpus(source)
 
 
 def test_groups_are_kept_for_budgets(tmp_path: Path) -> None:
@@ -273,7 +349,11 @@ def test_duplicates_and_leaks_are_counted(tmp_path: Path) -> None:
         ("a.csv", "text,label\na,x\nb,y,z,w\n", "line 3"),
         ("a.csv", 'text,label\na,x\n"b,y\nc,z\n', "line 3"),
         ("a.csv", "words,label\na,x\nb,y\n", "name one with --text-column. It has: words, label"),
-        ("a.csv", "text,mood\na,x\nb,y\n", "name one with --label-column. It has: text, mood"),
+        (
+            "a.csv",
+            "text,mood\na,x\nb,y\n",
+            "name one with --label-column; a corpus without labels goes to --unlabelled. It has: text, mood",
+        ),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": \n', "line 2"),
         ("a.parquet", "no parquet", "cannot read"),
         ("a.csv.gz", "not gzip", "cannot read"),

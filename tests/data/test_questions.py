@@ -50,6 +50,13 @@ def test_every_shape_gives_the_same_row(tmp_path: Path) -> None:
     assert row == {**ROW, "title": row["title"]}
 
 
+def test_frames_have_arrays_for_lists() -> None:
+    table, _ = load_questions(Dataset.from_list([ROW]).to_pandas())
+    assert table.to_list() == [ROW]
+    with pytest.raises(DataError, match="half of a character"):
+        load_questions([ROW | {"question": "Who\ud800?"}])
+
+
 def test_no_answer_is_not_an_unknown_answer() -> None:
     none, unknown = (
         {**ROW, "answers": {"text": [], "answer_start": []}},

@@ -278,9 +278,7 @@ def test_a_stream_that_ends_says_after_how_many_rows(window: Any, wanted: list[i
     asking = StreamReader(Stream(Counting(50), name="crawl.txt"), 0, window=window)
     asking.take(range(40))
     for places, rows in zip(([45, 50], [51], [10_000]), wanted, strict=True):
-        message = (
-            f"crawl.txt ended after 50 rows, before training did, which wants {rows} for its next batches; .*--ratio"
-        )
+        message = f"crawl.txt ended after 50 rows, before training did: streams are read some 50 steps ahead, here up to row {rows}; .*--ratio"
         with pytest.raises(StreamError, match=message) as caught:
             asking.take(places)
         assert "\n" not in str(caught.value)
@@ -289,7 +287,7 @@ def test_a_stream_that_ends_says_after_how_many_rows(window: Any, wanted: list[i
 
 def test_a_window_that_is_cut_short_gives_no_row_and_a_block_that_is_gives_all() -> None:
     assert len(reader(50).take(range(48, 50))) == 2
-    with pytest.raises(StreamError, match="ended after 50 rows, .* which wants 60"):
+    with pytest.raises(StreamError, match="ended after 50 rows, .* up to row 60"):
         reader(50, window=windows([20])).take([40])
 
 
@@ -332,7 +330,9 @@ def test_our_own_errors_keep_their_words() -> None:
 def test_rows_that_are_no_mappings_are_refused(window: Any) -> None:
     asking = StreamReader(Stream(["a text", "another"]), 0, window=window)  # type: ignore[list-item]
     for _ in range(2):
-        with pytest.raises(StreamError, match="the stream has rows of type str, expected mappings, such as {'text'"):
+        with pytest.raises(
+            StreamError, match="the stream has rows of type str, expected model inputs such as {'input_ids'"
+        ):
             asking.take([0])
 
 

@@ -80,6 +80,14 @@ def test_large_files_are_converted_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert cache_key([file], "how") != key
 
 
+@pytest.mark.parametrize("name", ["rows.arrow", "labels.bin", "keys.bin", "facts.json"])
+def test_a_damaged_table_is_made_anew(cache: Path, name: str) -> None:
+    store(iter(ROWS), Problems(), "key", "rows")
+    file = cache / "ssl_pdr" / "tables" / "key" / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert list(store(iter(ROWS), Problems(), "key", "rows").rows["text"]) == [row.text for row in ROWS]
+
+
 def test_what_fails_leaves_nothing_behind(cache: Path) -> None:
     def broken() -> Iterator[TextRow]:
         yield from ROWS[:1500]

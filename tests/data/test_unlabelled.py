@@ -50,13 +50,13 @@ def test_weights_follow_the_name(tmp_path: Path, corpus: Corpus) -> None:
     odd = tmp_path / "b.txt:7"
     odd.write_text("not read")
     made = read(corpus, f"{path}:0.3", str(path))
-    assert [(c.name, c.weight) for c in made] == [("a.txt", 0.3), ("a.txt", None)]
+    assert [(c.name, c.weight) for c in made] == [("a.txt", 0.3), ("a.txt (2)", None)]
     assert parse_weight(str(odd)) == (str(odd), None)
     assert parse_weight("owner/name:config:train:2") == ("owner/name:config:train", 2.0)
     for weight in ("-1", "nan", "inf"):
         with pytest.raises(DataError, match=f"got the weight {weight}, expected a finite number of at least 0"):
             read(corpus, f"{path}:{weight}")
-    with pytest.raises(DataError, match="the weights of all 2 unlabelled corpora are 0"):
+    with pytest.raises(DataError, match="no unlabelled corpus of 2 has a weight above 0"):
         read(corpus, f"{path}:0", f"{path}:0.0")
 
 
@@ -70,11 +70,14 @@ def test_what_is_elsewhere_too_is_counted(tmp_path: Path, corpus: Corpus) -> Non
     trained = list(corpus.train["text"])[:3]
     (made,) = read(corpus, [*held_out, *trained, "new", "NEW", " ", None])
     assert made.notes == {
-        "a list: rows with an empty text": 2,
-        "a list: texts that occur more than once": 1,
-        "a list: texts that are also training texts": 3,
-        "a list: texts that are also in the evaluation part in_domain": len(held_out),
+        "the list: rows with an empty text": 2,
+        "the list: texts that occur more than once": 1,
+        "the list: texts that are also training texts": 3,
+        "the list: texts that are also in the evaluation part in_domain": len(held_out),
     }
+    everything = [text.upper() for text in [*corpus.train["text"], *held_out]]
+    with pytest.raises(DataError, match="every one of its 20 texts is in the labelled data already"):
+        read(corpus, everything)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -86,7 +89,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path, corpus: Corpus, stream: bool
 
 
 def test_a_corpus_that_adds_nothing_is_refused(corpus: Corpus) -> None:
-    with pytest.raises(DataError, match="every one of its 16 texts is in the training data already"):
+    with pytest.raises(DataError, match="every one of its 16 texts is in the labelled data already"):
         read(corpus, [text.upper() for text in corpus.train["text"]])
 
 
@@ -99,6 +102,20 @@ def test_pairs_need_pairs(tmp_path: Path) -> None:
     for stream in (False, True):
         with pytest.raises(DataError, match="has single texts, the labelled data are pairs"):
             read(pairs, ["single"], stream=stream)
+        with pytest.raises(DataError, match="has pairs of texts, the labelled data are single texts"):
+            read(load_corpus(LABELLED), str(tmp_path / "a.jsonl"), stream=stream)
+
+
+def test_a_stream_counts_what_it_leaves_out_and_what_is_evaluated_on(corpus: Corpus) -> None:
+    held_out = list(corpus.evaluation["in_domain"]["text"])
+    (made,) = read(corpus, [*held_out, "new", "", None], stream=True)
+    assert isinstance(made.rows, TextStream)
+    for _ in range(2):  # as much in the second reading, which begins anew
+        assert len(list(made.rows)) == len(held_out) + 1
+        assert made.rows.problems.counts == {
+            "rows with an empty text": 2,
+            "texts that are also in the evaluation part in_domain": len(held_out),
+        }
 
 
 def test_a_stream_reports_what_breaks_it_when_it_is_read(tmp_path: Path, corpus: Corpus) -> None:
