@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_example(path: Path, model: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
     assert list(tmp_path.iterdir()) == []  # what an example writes, it takes away again
+
+
+def test_what_readme_imports_is_there() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    imports = [line for block in blocks for line in block.splitlines() if line.startswith("from ssl_pdr")]
+    assert len(imports) >= 3
+    for line in imports:
+        exec(line, {})
 
 
 def test_there_are_examples() -> None:

@@ -49,3 +49,27 @@ def test_sst2(tmp_path: Path, shared_data: Path, reg: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["budget"]["labelled"] == 20
+
+
+@pytest.mark.real
+def test_pairs_with_an_adversarial_part(tmp_path: Path) -> None:
+    done = command(
+        *(
+            "--data",
+            "pydocs-pairs",
+            "--limit",
+            100,
+            "--labelled-frac",
+            0.5,
+            "--max-steps",
+            2,
+            "--max-length",
+            48,
+            "--json",
+        ),
+        *("--output", tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result["scores"]) == {"in_domain", "adversarial", "baseline_tfidf"}
+    assert result["data"]["labels"] == ["different", "same"]

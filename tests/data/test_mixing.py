@@ -343,6 +343,12 @@ def test_numbers_of_streams_follow_all_others() -> None:
     assert [row for row in rows[7:] if row % 2 == 1] == [9, 11, 13, 15, 17, 19]
 
 
+def test_every_pool_has_an_order_of_its_own() -> None:
+    rows = rows_of(MixedBatchSampler([40, 40], [40, 40], 16))
+    orders = {tuple(row % 40 for row in rows if row // 40 == pool) for pool in range(4)}
+    assert len(orders) == 4
+
+
 def test_a_pool_of_weight_zero_has_no_turn() -> None:
     rows = rows_of(
         MixedBatchSampler([5, 5], [7, None, 9], 10, ratio=4, labelled_weights=[0, 1], unlabelled_weights=[0, 0, 1])

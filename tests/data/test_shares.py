@@ -72,6 +72,14 @@ def test_huge_pools_do_not_overflow(sizes: list[int], share: Any) -> None:
         assert abs(count - row * size / sum(sizes)) < 2.1  # the oracle is a float
 
 
+@quick
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**9))
+def test_two_pools_are_never_more_than_half_a_row_off(one: int, other: int, start: int) -> None:
+    rows = np.arange(start, start + 500)
+    doubled = 2 * Shares([one, other]).counts(rows)[:, 0] * (one + other)
+    assert np.abs(doubled - 2 * rows * one).max() <= one + other
+
+
 def test_many_pools_stay_in_proportion_too() -> None:
     numbers = np.random.default_rng(0).integers(1, 1_000, 200)
     rows = np.arange(0, 3 * numbers.sum(), 997)
