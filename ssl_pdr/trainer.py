@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from ssl_pdr.data.collate import FAILURE, MixedCollator, mix
+from ssl_pdr.data.collate import FAILURE, MixedCollator, Mixture, mix
 from ssl_pdr.data.mixing import ShardedBatchSampler
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
@@ -72,6 +72,8 @@ class PDRTrainer(Trainer):
                 f"{args.n_gpu} GPUs are visible to one process, which would wrap the model in nn.DataParallel; "
                 f"run `torchrun --nproc-per-node {args.n_gpu} …`, or set CUDA_VISIBLE_DEVICES=0"
             )
+        if None in Mixture.of(train_dataset, "train_dataset").sizes:
+            raise ConfigError("train_dataset: got a stream, expected data with a length; read it to its end first")
         # With the filter on, a NaN is logged as 0.0 and the run "succeeds".
         args.logging_nan_inf_filter = False
         # The reentrant kind of checkpointing breaks autograd.grad. transformers 5.20 knows the second name only.
@@ -105,6 +107,8 @@ class PDRTrainer(Trainer):
                 batches, args.per_device_train_batch_size, rank=args.process_index, world_size=args.world_size
             ),
             collate_fn=MixedCollator(self.data_collator),
+            # Beginning to iterate draws a number, and how often streams begin anew must not move the dropout masks.
+            generator=torch.Generator() if batches.n_streams else None,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
             # Workers that begin anew in each epoch would read a stream from its beginning up to there.
@@ -135,7 +139,10 @@ class PDRTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.train`; a stream that cut the training short is an error at its end."""
         self._failure = None
-        outcome = super().train(*args, **kwargs)
+        try:
+            outcome = super().train(*args, **kwargs)
+        finally:  # data workers would live on until somebody collects the loader
+            self.callback_handler.train_dataloader = None
         if self._failure is not None:
             raise StreamError(f"training stopped at step {self.state.global_step}: {self._failure}")
         return outcome

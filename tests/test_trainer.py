@@ -408,10 +408,6 @@ def test_a_stream_is_trained_on(tmp_path: Path, kind: str) -> None:
     assert sorted(inputs) == sorted(row["input_ids"] for row in plain)
 
 
-LOADER = pytest.mark.xfail(
-    strict=True, reason="the loader draws from torch's own generator, and its workers wait for the garbage collector"
-)
-
 # Where a stream stops: 40 rows are four blocks, of which the second window of a long epoch wants 60, and row 45 is in the
 # fifth; a second epoch of 20 labelled rows wants 40.
 STOPS = [
@@ -424,11 +420,8 @@ STOPS = [
         10,
         "ended after 20 rows",
         id="ends-with-the-epoch",
-        marks=LOADER,
     ),
-    pytest.param(
-        Corpus(10), {"labelled": 20, "size": 4}, 0, "ended after 10 rows", id="is-too-short-for-a-step", marks=LOADER
-    ),
+    pytest.param(Corpus(10), {"labelled": 20, "size": 4}, 0, "ended after 10 rows", id="is-too-short-for-a-step"),
 ]
 
 
@@ -465,9 +458,7 @@ def test_without_checkpoints_a_stream_that_stops_is_an_error_all_the_same(tmp_pa
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize(
-    ("accumulation", "workers"), [pytest.param(1, 2, marks=LOADER), (2, 0), pytest.param(2, 2, marks=LOADER)]
-)
+@pytest.mark.parametrize(("accumulation", "workers"), [(1, 2), (2, 0), (2, 2)])
 def test_resume_within_an_epoch_is_an_uninterrupted_run(tmp_path: Path, accumulation: int, workers: int) -> None:
     options = {
         "labelled": 20,
@@ -486,7 +477,6 @@ def test_resume_within_an_epoch_is_an_uninterrupted_run(tmp_path: Path, accumula
     assert torch.equal(weights(resumed.model), weights(whole.model))
 
 
-@LOADER
 @pytest.mark.usefixtures("small_blocks")
 def test_data_workers_end_with_the_training(tmp_path: Path) -> None:
     """They outlive an epoch, so that none reads the stream from its beginning again; left to the garbage collector, they end late."""
@@ -504,11 +494,13 @@ def test_data_workers_end_with_the_training(tmp_path: Path) -> None:
     assert set(multiprocessing.active_children()) <= before
 
 
-@pytest.mark.parametrize("labelled", [Stream(rows(20)), Mixture([rows(5), Stream(rows(20))])])
+@pytest.mark.parametrize(
+    "labelled",
+    [Stream(rows(20)), Mixture([rows(5), Stream(rows(20))]), Dataset.from_list(rows(9)).to_iterable_dataset()],
+)
 def test_labelled_data_cannot_be_a_stream(tmp_path: Path, labelled: Any) -> None:
-    trainer = PDRTrainer(tiny_bert(), arguments(tmp_path, max_steps=2), train_dataset=labelled)
-    with pytest.raises(ConfigError, match="labelled data: got a stream, expected data with a length"):
-        trainer.train()
+    with pytest.raises(ConfigError, match="train_dataset: got a stream, expected data with a length"):
+        PDRTrainer(tiny_bert(), arguments(tmp_path), train_dataset=labelled)
 
 
 @pytest.mark.parametrize("corpus", [Stream(Corpus(9)), Dataset.from_list(rows(9)).to_iterable_dataset()])

@@ -65,7 +65,11 @@ def data_command(
             progress=view.stage,
         )
     if as_json:
-        typer.echo(json.dumps({**report.to_dict(), "counted": counted}))
+        typer.echo(
+            json.dumps(
+                {**report.to_dict(), "counted": counted, "fingerprint": None if corpus is None else corpus.fingerprint}
+            )
+        )
         return
     from rich.console import Console
     from rich.markup import escape

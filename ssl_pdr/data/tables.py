@@ -1,8 +1,8 @@
 """Corpora on disk: rows become an Arrow file that is mapped into memory, with the hashes and labels that checks ask for.
 
-A label takes 4 bytes a row and a hash 8, and they are mapped from disk too. A
-large file is converted once and found again by its place, size, date and the way it was read, in the cache folder of
-`datasets` (`$HF_DATASETS_CACHE`); a small one is converted anew, in a temporary folder that goes with the process.
+A label takes 4 bytes a row and a hash 8, and they are mapped from disk too. A large file is converted once and found again by
+its place, size, date and the way it was read, in the cache folder of `datasets` (`$HF_DATASETS_CACHE`); a small one is
+converted anew, in a temporary folder that goes with the process.
 """
 
 from __future__ import annotations
