@@ -48,7 +48,7 @@ def list_command(
     methods.add_row("none", "Plain fine-tuning on the labelled rows.")
     for name, meaning in regularizers.items():
         methods.add_row(name, meaning)
-    rest = Table(title="and", show_header=False)
+    rest = Table(title="tasks, data, models, presets", show_header=False)
     rest.add_row("tasks", ", ".join(list_tasks()))
     rest.add_row(
         "data (--data)", ", ".join(EMBEDDED) + ", a file, folder or glob (csv, tsv, json, jsonl, parquet), a Hub name"

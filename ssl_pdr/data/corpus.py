@@ -112,14 +112,19 @@ def load_corpus(
         eval_frac: held-out share of the rows with a label, in (0, 1), stratified.
         text_column: None guesses from common names.
         pair_column: None guesses, where the text column was guessed and has a usual partner.
-        label_column: None guesses. Training rows may lack a label, rows to evaluate on may not.
+        label_column: None guesses. Training rows may lack a label (None, NaN or empty), rows to evaluate on may not.
         group_column: kept for label budgets by group.
         label_map: from labels as a source has them to those that are wanted, in all parts.
         reading: encoding, and what is done with bad rows.
         seed: of the held-out part and of `limit`.
         limit: keep only this many training rows, stratified; the evaluation part does not depend on it.
 
+    Returns:
+        The corpus; what was left out or is worth knowing is counted in its `notes`.
+
     Raises:
+        ConfigError: for an `eval_frac` outside of (0, 1), or a `limit` that is smaller than the number of classes.
+        UnknownNameError: for a label in `label_map` that no source has.
         DataError: in one line, for whatever is wrong with the data.
 
     Example:
@@ -141,7 +146,7 @@ def load_corpus(
     else:
         table, versions, notes = read_table(data, columns, reading, labelled=True), {}, {}
         labels = LabelSet(table.classes, label_map or {}, name)
-        parts = _evaluation(data, evaluation, columns, reading, labels)
+        parts = _evaluation(data, evaluation, columns, reading)
     train = _Part(table, labels.numbers(table.classes, table.labels, name))
     selected = {part: _to_evaluate(held, labels, part, table) for part, held in parts.items()}
     labels.check_map()
@@ -174,9 +179,7 @@ def _fingerprint(tables: Mapping[str, Table], labels: LabelSet) -> str:
     return hashlib.sha256(json.dumps([digests, labels.names, labels.label_map]).encode()).hexdigest()
 
 
-def _evaluation(
-    data: Source, evaluation: Source | None, columns: Columns, reading: Reading, labels: LabelSet
-) -> dict[str, Table]:
+def _evaluation(data: Source, evaluation: Source | None, columns: Columns, reading: Reading) -> dict[str, Table]:
     if evaluation is not None:
         part = next((p for p in ("validation", "test") if has_part(evaluation, p)), "train")
         return {"in_domain": read_table(evaluation, columns, reading, labelled=True, part=part)}
