@@ -13,6 +13,8 @@ import random
 import tempfile
 from pathlib import Path
 
+import datasets
+
 from ssl_pdr import TrainConfig, train
 
 PRAISE = (
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--max-steps", type=int, default=40)
     options = parser.parse_args()
+    datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table, texts = write_files(folder)
@@ -70,9 +73,8 @@ def main() -> None:
             )
         )
     budget, scores = result["budget"], result["scores"]
-    print(
-        f"{budget['labelled']} labels, {budget['unlabelled']} further rows of the csv, and {result['data']['unlabelled']}"
-    )
+    corpora = ", ".join(f"{corpus['name']} ({corpus['rows']} rows)" for corpus in result["data"]["unlabelled"])
+    print(f"{budget['labelled']} labels, {budget['unlabelled']} further rows of the csv, and {corpora}")
     print(f"accuracy on held-out rows: {scores['in_domain']['accuracy']:.2f}")
     for kind, count in result["data"]["notes"].items():
         print(f"{kind}: {count}")
