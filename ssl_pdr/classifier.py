@@ -35,7 +35,7 @@ from ssl_pdr.config import TrainConfig, check_value, make_config
 from ssl_pdr.errors import ConfigError, ModelError, NonFiniteLossError
 from ssl_pdr.methods import build_regularizer
 from ssl_pdr.regularizers import Regularizer
-from ssl_pdr.tasks.base import load_tokenizer, load_weights
+from ssl_pdr.tasks.base import fit_together, load_tokenizer, load_weights, positions
 from ssl_pdr.tasks.classification import SequenceClassification
 from ssl_pdr.trainer import PDRTrainer
 
@@ -324,17 +324,11 @@ def _quiet(verbose: bool = False) -> Iterator[None]:
 def _load(config: TrainConfig, names: list[str]) -> tuple[Any, Any]:
     """The pretrained model with a head for the classes, and its tokenizer, which cuts rows to what the model takes."""
     model, tokenizer = SequenceClassification(names).load_model(config.model), load_tokenizer(config.model)
-    if getattr(model.config, "pad_token_id", None) is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    words = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > words:
-        raise ModelError(f"the tokenizer knows {len(tokenizer)} words, the model {words}; they do not belong together")
-    rooms = [
-        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Embedding) and name.endswith(("position_embeddings", "wpe"))
-    ]
-    tokenizer.model_max_length = min([config.max_length, *rooms])  # goes with the classifier, and with what is saved
+    fit_together(model, tokenizer)
+    rooms = positions(model)
+    tokenizer.model_max_length = min(
+        config.max_length, rooms or config.max_length
+    )  # goes with the classifier, and with what is saved
     return model, tokenizer
 
 

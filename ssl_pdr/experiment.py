@@ -24,6 +24,7 @@ from ssl_pdr.progress import Listener, RunCallback, Silent, stop_on_interrupt
 from ssl_pdr.provenance import machine, model_card, versions
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.tasks.base import fit_together, positions
 from ssl_pdr.trainer import PDRTrainer
 
 
@@ -101,8 +102,6 @@ def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listen
     listener.stage("loading the model")
     set_seed(config.seed)  # the head's weights are drawn
     model = materials.task.load_model(config.model)
-    if getattr(model.config, "pad_token_id", None) is None:
-        model.config.pad_token_id = materials.tokenizer.pad_token_id
     _check_fit(model, materials, config)
     _rehearse(config, materials, model, regularizer)
     return materials, model
@@ -114,18 +113,10 @@ def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:
     lengths = MixedDataset(Mixture([materials.labelled]), pools, {"input_ids"}).lengths()
     assert lengths is not None  # noqa: S101
     longest = config.max_length if config.stream else int(lengths.max())
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding) and name.endswith(("position_embeddings", "wpe")):
-            positions = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-            if longest > positions:
-                raise ModelError(
-                    f"rows have up to {longest} tokens, the model has {positions} positions; use --max-length {positions}"
-                )
-    words = model.get_input_embeddings().num_embeddings
-    if len(materials.tokenizer) > words:
-        raise ModelError(
-            f"the tokenizer knows {len(materials.tokenizer)} words, the model {words}; they do not belong together"
-        )
+    rooms = positions(model)
+    if rooms is not None and longest > rooms:
+        raise ModelError(f"rows have up to {longest} tokens, the model has {rooms} positions; use --max-length {rooms}")
+    fit_together(model, materials.tokenizer)
 
 
 def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer: Regularizer | None) -> None:

@@ -245,14 +245,18 @@ def test_fit_leaves_everything_as_it_was(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     transformers.logging.set_verbosity_info()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.enable_progress_bar()  # the command line, tested in the same process, turns them off for good
     texts, y = np.array(TEXTS, dtype=object), np.array(NUMBERS)
     before = _random_states()
     try:
         classifier = tiny().fit(texts, y, unlabelled=POOL)
         assert transformers.logging.get_verbosity() == transformers.logging.INFO
+        assert transformers.logging.is_progress_bar_enabled()
     finally:
         transformers.logging.set_verbosity_error()
-    assert transformers.logging.is_progress_bar_enabled()
+        if not bars:
+            transformers.logging.disable_progress_bar()
     assert _random_states() == before
     assert list(tmp_path.iterdir()) == []
     assert (texts.tolist(), y.tolist()) == (TEXTS, NUMBERS)

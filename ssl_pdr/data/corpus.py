@@ -19,7 +19,7 @@ from ssl_pdr.data.labels import LabelSet
 from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import EMBEDDED, Source, has_part, read_table, source_name
 from ssl_pdr.data.splits import split_labels
-from ssl_pdr.data.tables import Table, store, with_labels
+from ssl_pdr.data.tables import Table, chosen, store, with_labels
 from ssl_pdr.errors import ConfigError, DataError
 
 DUPLICATES = "duplicate training texts"
@@ -84,7 +84,7 @@ class _Part:
 
     def select(self, rows: NDArray[np.int64] | None = None) -> tuple[Dataset, Keys]:
         """Some rows, or all, and their keys."""
-        return (self.rows, self.table.keys) if rows is None else (self.rows.select(rows), self.table.keys[rows])
+        return (self.rows, self.table.keys) if rows is None else (chosen(self.rows, rows), self.table.keys[rows])
 
 
 def load_corpus(
@@ -156,7 +156,7 @@ def load_corpus(
         selected = {"in_domain": train.select(held_out)}
     if limit is not None and limit < len(rows):
         rows = rows[_limited(train.labels[rows], limit, seed)]
-    chosen, keys = train.select(None if len(rows) == len(table) else rows)
+    kept, keys = train.select(None if len(rows) == len(table) else rows)
     evaluated = np.concatenate([held for _, held in selected.values()])
     for part, held in parts.items():
         notes |= {f"{part}: {kind}": count for kind, count in held.problems.counts.items()}
@@ -164,7 +164,7 @@ def load_corpus(
     notes |= {**_notes(table, labels, rows), DUPLICATES: duplicates(keys), LEAK: int(overlap(keys, evaluated).sum())}
     return Corpus(
         name=name,
-        train=chosen,
+        train=kept,
         evaluation={part: held for part, (held, _) in selected.items()},
         label_names=labels.names,
         fingerprint=_fingerprint({"train": table, **parts}, labels),

@@ -32,6 +32,7 @@ from ssl_pdr.errors import DataError, OutputError
 _FORMAT = 1  # of the files below; part of every key
 _ROWS, _LABELS, _KEYS, _FACTS = "rows.arrow", "labels.bin", "keys.bin", "facts.json"
 _BATCH = 1000
+_LABELS_AT_ONCE = 2**16
 MAX_CLASSES = 100_000
 # Smaller corpora are read and tokenized in a moment.
 CACHE_FROM_BYTES = 16 * 2**20
@@ -205,8 +206,18 @@ def _load(folder: Path) -> Table:
 
 def with_labels(table: Dataset, labels: NDArray[np.int32], column: str = "label") -> Dataset:
     """The table with a column of class numbers; −1 becomes None. Texts stay on disk."""
-    values = pa.table({column: pa.array(labels, pa.int64(), mask=labels < 0)})
-    return datasets.concatenate_datasets([table, Dataset(values)], axis=1)
+    schema = pa.schema([(column, pa.int64())])
+    file = scratch_file()
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            part = labels[start : start + _LABELS_AT_ONCE]
+            writer.write_batch(pa.record_batch([pa.array(part, pa.int64(), mask=part < 0)], schema=schema))
+    return datasets.concatenate_datasets([table, Dataset.from_file(str(file))], axis=1)
+
+
+def chosen(table: Dataset, rows: NDArray[np.int64]) -> Dataset:
+    """Some rows of a table; which they are stays on disk too."""
+    return table.select(rows, indices_cache_file_name=str(scratch_file()))
 
 
 def feature_file(key: str | None, rows: int) -> tuple[str, str]:

@@ -101,3 +101,26 @@ def tokenizer_key(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = repr(tokenizer) if backend is None else backend.to_str()
     return hashlib.sha256(f"{transformers.__version__} {content}".encode()).hexdigest()
+
+
+def positions(model: Any) -> int | None:
+    """The longest row, in tokens, that a model has positions for; None where positions are not learnt."""
+    rooms = [
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and name.endswith(("position_embeddings", "wpe"))
+    ]
+    return min(rooms, default=None)
+
+
+def fit_together(model: Any, tokenizer: Any) -> None:
+    """Give the model the tokenizer's padding token where it has none, and refuse two that do not belong together.
+
+    Raises:
+        ModelError: where the tokenizer knows words that the model does not.
+    """
+    if getattr(model.config, "pad_token_id", None) is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    words = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > words:
+        raise ModelError(f"the tokenizer knows {len(tokenizer)} words, the model {words}; they do not belong together")
