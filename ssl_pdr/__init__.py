@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ssl_pdr.regularizers import (
         RPT,
         VAT,
+        AdversarialTraining,
         JacobianRegularizer,
         RDrop,
         Regularizer,
@@ -67,6 +68,7 @@ _HOMES = {
     "ssl_pdr.regularizers": (
         "RPT",
         "VAT",
+        "AdversarialTraining",
         "JacobianRegularizer",
         "RDrop",
         "Regularizer",
@@ -83,6 +85,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "RPT",
     "VAT",
+    "AdversarialTraining",
     "Counts",
     "Divergence",
     "JacobianRegularizer",

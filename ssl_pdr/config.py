@@ -43,8 +43,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "target_grad": "auto",
     },
 }
+TASK_NAMES = ("classification", "question-answering")
+# The data sets of the paper; `ssl_pdr.data.catalogue` says where they are.
+NAMED_SETS = ("sst2", "imdb", "mnli", "hans", "squad", "squad_v2", "addsent", "addonesent", "bioasq")
 _SMALL = "minilm-l6"
-REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr")
+REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr", "at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +55,19 @@ class TrainConfig:
     """Everything that decides a run. `None` means: what the preset says, or none.
 
     Attributes:
-        data: an embedded corpus, a file, folder or glob (csv, tsv, json, jsonl, parquet, also .gz and .zst), or a Hub name
-            (owner/name:configuration:split); rows without a label are used as unlabelled text.
+        data: an embedded corpus, a data set of the paper by its name, a file, folder or glob (csv, tsv, json, jsonl, parquet,
+            also .gz and .zst), or a Hub name (owner/name:configuration:split); rows without a label are used as unlabelled
+            text.
+        task: `classification` or `question-answering`; None goes by the data.
+        data_dir: folder with the files of the data sets of the paper; None takes them from the Hub.
         eval: likewise, to evaluate on; None holds out `eval_frac` of the data, or takes what the data set brings.
+        eval_on: likewise, further sets to evaluate on at the end; may be repeated.
+        eval_limit: use only about this many rows of each set to evaluate on, spread over it.
         eval_frac: held-out share where there is no evaluation part, in (0, 1).
         text_column: column of the text; None guesses from common names.
         pair_column: column of a second text; None guesses.
         label_column: column of the label; None guesses.
-        group_column: column of what a label budget by group keeps together.
+        group_column: column of what a label budget by group keeps together; of questions `title` or `context`.
         label_map: another name for a label, in all parts; may be repeated.
         encoding: of text files.
         skip_bad_rows: leave rows that cannot be read out, and count them; otherwise they are an error.
@@ -86,8 +94,8 @@ class TrainConfig:
         site: where noise enters: `sum`, `output` or `word`.
         dropout: masks between passes: `shared`, `independent` or `off`.
         target_grad: gradient on the clean side: `auto`, `detach` or `both`.
-        search_steps: steps of VAT's search.
-        projections: random projections of `jr` and `wjr`; None is exact.
+        search_steps: steps of the search of `vat` and `at`.
+        projections: random projections of `jr` and `wjr`; None is exact, and one for answers in a passage.
         ratio: `proportional`, or unlabelled rows per labelled row.
         epochs: passes over the data.
         max_steps: optimizer steps; wins over `epochs` if given.
@@ -98,12 +106,20 @@ class TrainConfig:
         batch_size: rows of one optimizer step, labelled and unlabelled together.
         accumulation: micro-batches that one optimizer step is cut into.
         max_length: tokens of a row, longer ones are cut.
+        stride: tokens that neighbouring windows of a passage share; None is a third of `max_length`.
+        max_answer_length: tokens of an answer.
+        n_best: answers that are kept for each question.
+        collapse: how classes that a set does not tell apart become one (HANS): `argmax` of all, or `sum` of probabilities.
         seed: of the split, the batches, the noise and torch.
         output: folder of the run; None derives `runs/…` from the options.
     """
 
     data: str = "pydocs-topics"
+    task: str | None = None
+    data_dir: str | None = None
     eval: str | None = None
+    eval_on: tuple[str, ...] | None = None
+    eval_limit: int | None = None
     eval_frac: float = 0.2
     text_column: str | None = None
     pair_column: str | None = None
@@ -146,6 +162,10 @@ class TrainConfig:
     batch_size: int = 16
     accumulation: int = 1
     max_length: int = 128
+    stride: int | None = None
+    max_answer_length: int = 30
+    n_best: int = 5
+    collapse: str = "argmax"
     seed: int = 0
     output: str | None = None
 
@@ -194,11 +214,12 @@ class TrainConfig:
         if self.reg == "rdrop":  # two dropout masks are what it compares, whatever a preset says of noise
             preset["dropout"] = "independent"
         preset["lr"] = 3e-4 if self.model == _SMALL else 2e-5
-        for name in ("data", "eval", "model", "split"):  # a resumed run may be started from another folder
+        for name in ("data", "data_dir", "eval", "model", "split"):  # a resumed run may be started from another folder
             if (value := getattr(self, name)) not in (None, _SMALL):
                 preset[name] = _absolute(value)
-        if self.unlabelled is not None:
-            preset["unlabelled"] = tuple(map(_absolute, self.unlabelled))
+        for name in ("unlabelled", "eval_on"):
+            if (several := getattr(self, name)) is not None:
+                preset[name] = tuple(map(_absolute, several))
         given = {name: value for name in PRESETS[self.preset] if (value := getattr(self, name)) is not None}
         if self.lr is not None:
             given["lr"] = self.lr
@@ -251,6 +272,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(
         (
             "limit",
+            "eval_limit",
             "labelled_count",
             "labelled_per_class",
             "search_steps",
@@ -259,6 +281,9 @@ _RULES: dict[str, _Rule] = {
             "save_steps",
             "batch_size",
             "accumulation",
+            "stride",
+            "max_answer_length",
+            "n_best",
         ),
         _POSITIVE,
     ),
@@ -272,6 +297,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "split_strategy": ("stratified", "random", "group"),
     "split_documents": ("line", "paragraph"),
     "long_documents": ("cut", "windows"),
+    "task": TASK_NAMES,
+    "collapse": ("argmax", "sum"),
 }
 
 
@@ -283,6 +310,8 @@ def option(name: str) -> str:
 def _absolute(spec: str) -> str:
     """A path to something that is there, or a glob, from the root; a weight stays; anything else stays as it is."""
     name, colon, weight = spec.rpartition(":")
+    if name in NAMED_SETS or spec in NAMED_SETS:  # a folder of that name is ./name
+        return spec
     for path, rest in ((spec, ""), (name, colon + weight)):
         if path and (any(c in path for c in "*?[") or Path(path).expanduser().exists()):
             return str(Path(path).expanduser().absolute()) + rest

@@ -1,23 +1,60 @@
-"""Scores on the evaluation sets, in-domain and shifted, and the baseline that they stand beside."""
+"""Scores and predictions on any number of sets: of a model that was just trained, of a finished run, or of any model's folder."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from ssl_pdr.data.collate import MixedDataset, Mixture
-from ssl_pdr.tasks.base import Scores, Task
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
+from ssl_pdr.data.columns import Columns
+from ssl_pdr.data.evaluation_sets import EvaluationSet, read_evaluation
+from ssl_pdr.data.labels import parse_label_map
+from ssl_pdr.data.readers import Reading
+from ssl_pdr.errors import ConfigError, DataError, ModelError
+from ssl_pdr.files import atomic_write
+from ssl_pdr.progress import Listener, Silent
+from ssl_pdr.provenance import machine, versions
+from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
+from ssl_pdr.tasks.base import Prediction, Scores, Task, fit_together, load_pretrained, load_tokenizer, positions
+
+MAIN_METRICS = ("accuracy", "f1")  # the first of them that a set has is what it is compared by
 
 
-def predict_logits(trainer: Any, features: Any) -> NDArray[np.floating[Any]]:
-    """Logits of each row, (N, C), in the order of `features`; rows of similar length share a batch.
+def main_metric(scores: Scores) -> str:
+    """The metric that a set is compared by: F1 of questions, accuracy of classes.
+
+    Example:
+        >>> main_metric({"f1": 0.5, "exact": 0.4, "rows": 10})
+        'f1'
+    """
+    return next(name for name in MAIN_METRICS if name in scores)
+
+
+def relative_drop(in_domain: Scores, other: Scores) -> float | None:
+    """What a model loses elsewhere, as a share of its in-domain score (Cheng et al., NAACL 2021, Figure 1); None of a score of 0.
+
+    Example:
+        >>> relative_drop({"accuracy": 0.8, "rows": 10}, {"accuracy": 0.6, "rows": 5})
+        0.25
+    """
+    before, after = in_domain[main_metric(in_domain)], other[main_metric(other)]
+    return None if before == 0 else round((before - after) / before, 6)
+
+
+def predict_logits(trainer: Any, features: Any) -> Any:
+    """Logits of each row, (N, C), or of start and end, two of (N, T), in the order of `features`.
+
+    Rows of similar length share a batch, and none is longer than its longest row.
 
     Args:
         trainer: a `transformers.Trainer`.
@@ -27,50 +64,201 @@ def predict_logits(trainer: Any, features: Any) -> NDArray[np.floating[Any]]:
     assert lengths is not None  # noqa: S101  # tokenized rows have tokens
     order = np.argsort(-lengths, kind="stable")  # longest first: memory runs out at once or not at all
     output = trainer.predict(features.select(order)).predictions
-    logits = output[0] if isinstance(output, tuple) else output
+    if "passage" in features.column_names:
+        return tuple(_restored(part, order) for part in output[:2])
+    return _restored(output[0] if isinstance(output, tuple) else output, order)
+
+
+def _restored(logits: NDArray[np.floating[Any]], order: NDArray[np.intp]) -> NDArray[np.floating[Any]]:
     restored: NDArray[np.floating[Any]] = np.empty_like(logits)
     restored[order] = logits
     return restored
 
 
-def evaluate(trainer: Any, task: Task, parts: Mapping[str, Any]) -> dict[str, Scores]:
-    """The task's scores on each evaluation part, by its name."""
-    return {
-        name: task.scores(predict_logits(trainer, features), np.asarray(features["labels"]))
-        for name, features in parts.items()
-    }
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found.
+
+    Attributes:
+        scores: by the name of the set.
+        predictions: of each row, by the name of the set.
+        task: with what was chosen on the development set.
+        notes: counts worth showing, by the name of the set.
+        baseline: scores of something simpler, by the name of the set.
+    """
+
+    scores: dict[str, Scores]
+    predictions: dict[str, list[Prediction]]
+    task: Task
+    notes: dict[str, dict[str, int]]
+    baseline: dict[str, Scores] = dataclasses.field(default_factory=dict)
 
 
-def tfidf_baseline(task: Task, train: Any, labelled: Sequence[int], parts: Mapping[str, Any]) -> dict[str, Scores]:
-    """Scores of tf-idf and logistic regression, trained on the same labelled rows: what a model has to beat.
+def evaluate(
+    trainer: Any,
+    task: Task,
+    tokenizer: Any,
+    sets: Sequence[EvaluationSet],
+    max_length: int,
+    *,
+    tune_on: str = "in_domain",
+) -> Outcome:
+    """Scores and predictions of a model on each of the sets.
 
     Args:
-        task: gives the metrics.
-        train: table with `text` (and `text_pair`) and `label`.
-        labelled: the rows of `train` that have a label.
-        parts: evaluation tables of the same columns, by name.
+        trainer: a `transformers.Trainer` with the model.
+        task: reads and scores the rows.
+        tokenizer: of the model.
+        sets: with different names.
+        max_length: tokens of a row.
+        tune_on: the set that a threshold is chosen on, before others are scored; its own scores are those at this threshold.
     """
-    table = train.select(labelled)
-    texts = _texts(table)
-    words: dict[str, Any] = {}
-    if not any(re.search(r"\w\w", text) for text in texts):  # emoji, single letters: scikit-learn sees no word in them
-        words = {"token_pattern": r"\S+"}
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **words)
-    model = make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000))
-    model.fit(texts, table["label"])
-    return {
-        name: task.scores(_log_proba(model, part, len(set(train["label"]))), np.asarray(part["label"]))
-        for name, part in parts.items()
+    found = Outcome({}, {}, task, {})
+    for evaluated in sorted(sets, key=lambda one: one.name != tune_on):
+        features = task.features(evaluated.rows, tokenizer, max_length)
+        cut = sum(features["cut"]) if "cut" in features.column_names else 0
+        found.notes[evaluated.name] = {**evaluated.notes, **({f"texts cut at {max_length} tokens": cut} if cut else {})}
+        logits = predict_logits(trainer, features)
+        scores, predictions = task.judge(logits, features, evaluated)
+        if evaluated.name == tune_on and (tuned := task.tuned(scores)) != task:
+            task = tuned
+            scores, predictions = task.judge(logits, features, evaluated)
+        found.scores[evaluated.name], found.predictions[evaluated.name] = scores, predictions
+    return dataclasses.replace(found, task=task)
+
+
+def sets_of(
+    sources: Sequence[str], label_names: Sequence[str], config: TrainConfig, taken: Sequence[str] = ()
+) -> list[EvaluationSet]:
+    """The sets that a configuration names, for a model with these classes; empty for one that answers questions.
+
+    Raises:
+        DataError: in one line, for whatever is wrong with the data, and for two sets of the same name.
+    """
+    reading = Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir)
+    made: list[EvaluationSet] = []
+    for source in sources:
+        one = read_evaluation(
+            source,
+            label_names=label_names,
+            columns=Columns(config.text_column, config.pair_column, config.label_column),
+            reading=reading,
+            label_map=parse_label_map(config.label_map or ()),
+            how=config.collapse,
+        )
+        if one.name in (*taken, *(other.name for other in made)):
+            raise DataError(f"two sets to evaluate on are called {one.name!r}; leave one out, or rename its file")
+        made.append(one)
+    return made
+
+
+def evaluate_model(
+    config: TrainConfig, on: Sequence[str], listener: Listener | None = None, *, output: Path | None = None
+) -> dict[str, Any]:
+    """Evaluate a model's folder, or a model of the Hub, on any number of sets.
+
+    Args:
+        config: `model` names it; columns, lengths and `data_dir` say how the sets are read.
+        on: sources, as for `--eval-on`.
+        listener: told of stages.
+        output: a folder for `scores.json` and for the predictions of each set, `NAME.jsonl`; None writes nothing.
+
+    Returns:
+        The content of `scores.json`.
+
+    Raises:
+        PDRError: in one line, for anything that the user can mend.
+    """
+    listener = listener or Silent()
+    if not on:
+        raise ConfigError("expected a set to evaluate on; give --on NAME|FILE, or several")
+    listener.stage("loading the model")
+    task, model, tokenizer = load_trained(config)
+    rooms = positions(model)
+    config = config if rooms is None or config.max_length <= rooms else dataclasses.replace(config, max_length=rooms)
+    listener.stage("reading the data")
+    label_names = task.label_names if isinstance(task, SequenceClassification) else []
+    sets = [one.limited(config.eval_limit) for one in sets_of(on, label_names, config)]
+    if isinstance(task, QuestionAnswering) and getattr(model.config, "no_answer_slot", None) is None:
+        task = dataclasses.replace(task, no_answer=any(one.scoring == "squad_v2" for one in sets))
+    with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as folder:
+        trainer = Trainer(
+            model,
+            TrainingArguments(
+                output_dir=folder,
+                per_device_eval_batch_size=64,
+                report_to="none",
+                disable_tqdm=True,
+                dataloader_pin_memory=torch.cuda.is_available(),
+            ),
+            data_collator=PaddingCollator.like(tokenizer),
+        )
+        trainer.remove_callback(PrinterCallback)
+        scores: dict[str, Scores] = {}
+        notes: dict[str, dict[str, int]] = {}
+        for one in sets:
+            listener.stage(f"evaluating on {one.name}, {len(one.rows)} rows")
+            found = evaluate(trainer, task, tokenizer, [one], config.max_length)
+            scores |= found.scores
+            notes |= found.notes
+            if output is not None:  # at once: what is finished stays, whatever comes
+                write_predictions(output, found)
+    result = {
+        "model": config.model,
+        "task": task.name,
+        "scores": scores,
+        "data": {
+            one.name: {"fingerprint": one.digest, "rows": len(one.rows), "notes": notes[one.name]} for one in sets
+        },
+        "seeds": {"seed": config.seed},
+        "versions": versions(),
+        "machine": machine(trainer.args.device),
+        "config": {name: value for name, value in vars(config).items() if value is not None},
     }
+    if output is not None:
+        atomic_write(output / "scores.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
 
 
-def _log_proba(model: Any, part: Any, classes: int) -> NDArray[np.floating[Any]]:
-    scores = np.full((len(part), classes), -np.inf)
-    scores[:, model.classes_] = model.predict_log_proba(_texts(part))
-    return scores
+def write_predictions(folder: Path, outcome: Outcome) -> None:
+    """One file of JSON lines for each set, one line for each of its rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, predictions in outcome.predictions.items():
+        lines = (json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
+        atomic_write(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-def _texts(table: Any) -> list[str]:
-    if "text_pair" not in table.column_names:
-        return list(table["text"])
-    return [f"{a}\n{b}" for a, b in zip(table["text"], table["text_pair"], strict=True)]
+def load_trained(config: TrainConfig) -> tuple[Task, Any, Any]:
+    """The task, the model and the tokenizer of a model that was trained already, as its own configuration says.
+
+    Raises:
+        ModelError: for one that is for neither task, or has no head.
+    """
+    from transformers import AutoConfig
+
+    found = load_pretrained(AutoConfig, config.model)
+    kind = " ".join(found.architectures or ())
+    if "ForQuestionAnswering" in kind:
+        task: Task = QuestionAnswering(
+            no_answer=bool(getattr(found, "no_answer_slot", False)),
+            stride=config.stride,
+            longest=config.max_answer_length,
+            n_best=config.n_best,
+            null_threshold=getattr(found, "null_threshold", None),
+            skip=config.skip_bad_rows,
+        )
+        model = task.load_model(config.model)
+    elif "ForSequenceClassification" in kind:
+        names = [found.id2label[number] for number in range(found.num_labels)]
+        task = SequenceClassification(names)
+        model = task.load_model(config.model)
+    else:
+        raise ModelError(
+            f"the model {config.model!r} is a {kind or 'model without a head'}; expected one that was trained for classification or "
+            "question answering; train it first"
+        )
+    tokenizer = load_tokenizer(config.model)
+    if isinstance(task, QuestionAnswering):
+        tokenizer.padding_side = "right"
+    fit_together(model, tokenizer)
+    return task, model, tokenizer

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
-from ssl_pdr.config import TrainConfig
+from ssl_pdr.baseline import tfidf_baseline
+from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
+from ssl_pdr.data.checks import overlap
 from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
+from ssl_pdr.data.evaluation_sets import EvaluationSet, parts_of_corpus
 from ssl_pdr.data.splits import LabelSplit
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, ModelError, OutputError
-from ssl_pdr.evaluation import evaluate, tfidf_baseline
-from ssl_pdr.materials import Materials, count_cut, first_batch, prepare
+from ssl_pdr.evaluation import Outcome, evaluate, relative_drop, sets_of
+from ssl_pdr.materials import LEAKS, Materials, first_batch, prepare
 from ssl_pdr.methods import build_regularizer
+from ssl_pdr.model_card import model_card
+from ssl_pdr.outputs import RESERVED
 from ssl_pdr.progress import Listener, RunCallback, Silent, stop_on_interrupt
-from ssl_pdr.provenance import machine, model_card, versions
+from ssl_pdr.provenance import machine, versions
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.tasks.base import fit_together, positions
@@ -54,19 +61,18 @@ def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: b
         raise OutputError(
             f"--overwrite would delete the model {config.model} that the run begins from; choose another --output"
         )
-    regularizer = build_regularizer(config)
+    build_regularizer(config)
     folder.create()
     listener = listener or Silent()
     if overwrite and folder.config.is_file():  # the old run stays until the new one's data and model are there
-        materials, model = _load(config, regularizer, listener)
+        loaded = _load(config, listener)
         folder.clear()
     else:
         folder.write_config(config)
-        materials, model = _load(config, regularizer, listener)
-    config = dataclasses.replace(config, data_fingerprint=materials.fingerprint)
-    folder.write_config(config)
-    materials.split.save(folder.split)
-    return _run(config, folder, materials, model, regularizer, listener, checkpoint=None)
+        loaded = _load(config, listener)
+    folder.write_config(loaded.config)
+    loaded.materials.split.save(folder.split)
+    return _run(loaded, folder, listener, checkpoint=None)
 
 
 def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]:
@@ -85,26 +91,61 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     if config.split is not None and folder.split.is_file():  # the run has a copy of its own
         config = dataclasses.replace(config, split=str(folder.split))
     listener = listener or Silent()
-    regularizer = build_regularizer(config)
-    materials, model = _load(config, regularizer, listener)
-    if folder.split.is_file() and LabelSplit.load(folder.split) != materials.split:
+    loaded = _load(config, listener)
+    if folder.split.is_file() and LabelSplit.load(folder.split) != loaded.materials.split:
         raise DataError(
             f"the data of {folder.path} changed since the run began (its label split differs); start a new run"
         )
-    materials.split.save(folder.split)
-    return _run(config, folder, materials, model, regularizer, listener, checkpoint=folder.last_checkpoint())
+    loaded.materials.split.save(folder.split)
+    return _run(loaded, folder, listener, checkpoint=folder.last_checkpoint())
 
 
-def _load(config: TrainConfig, regularizer: Regularizer | None, listener: Listener) -> tuple[Materials, Any]:
+@dataclass(frozen=True)
+class _Loaded:
+    """All that a run is made of.
+
+    Attributes:
+        config: with nothing left to guess.
+        materials: data.
+        sets: to evaluate on.
+        model: with its head.
+        regularizer: None for plain fine-tuning.
+    """
+
+    config: TrainConfig
+    materials: Materials
+    sets: list[EvaluationSet]
+    model: Any
+    regularizer: Regularizer | None
+
+
+def _load(config: TrainConfig, listener: Listener) -> _Loaded:
     materials = prepare(config, listener)
+    config = dataclasses.replace(config, task=materials.task.name, data_fingerprint=materials.fingerprint)
+    sets = _sets(config, materials)
     for warning in materials.warnings:
         listener.warn(warning)
     listener.stage("loading the model")
     set_seed(config.seed)  # the head's weights are drawn
     model = materials.task.load_model(config.model)
+    model.config.update(materials.task.settings())
+    regularizer = build_regularizer(config)
     _check_fit(model, materials, config)
     _rehearse(config, materials, model, regularizer)
-    return materials, model
+    return _Loaded(config, materials, sets, model, regularizer)
+
+
+def _sets(config: TrainConfig, materials: Materials) -> list[EvaluationSet]:
+    """The parts of the corpus and the further sets; those that hold training texts are told of."""
+    parts = parts_of_corpus(materials.corpus)
+    label_names = [] if config.task == "question-answering" else materials.corpus.label_names
+    further = sets_of(config.eval_on or (), label_names, config, [part.name for part in parts])
+    for one in further:
+        if leaked := int(overlap(materials.corpus.keys["train"], one.keys).sum()):
+            kind = f"training texts that are also in {one.name}"
+            materials.notes[kind] = leaked
+            materials.warnings.append(LEAKS.format(kind=kind, count=leaked))
+    return [one.limited(config.eval_limit) for one in (*parts, *further)]
 
 
 def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:
@@ -125,7 +166,8 @@ def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer
     if regularizer is None or config.alpha == 0:
         return
     rows = [materials.labelled[row["row"]] for row in batch if row["label"] is not None][:2] or [materials.labelled[0]]
-    inputs = PaddingCollator.like(materials.tokenizer)([{k: v for k, v in row.items() if k != "cut"} for row in rows])
+    taken = {*inspect.signature(model.forward).parameters, *RESERVED}
+    inputs = PaddingCollator.like(materials.tokenizer)([{k: v for k, v in row.items() if k in taken} for row in rows])
     regularizer(model.train(), inputs, row_ids=torch.arange(len(rows)))
     set_seed(config.seed)
 
@@ -137,18 +179,10 @@ def _one_process() -> None:
         )
 
 
-def _run(
-    config: TrainConfig,
-    folder: RunFolder,
-    materials: Materials,
-    model: Any,
-    regularizer: Regularizer | None,
-    listener: Listener,
-    *,
-    checkpoint: Path | None,
-) -> dict[str, Any]:
+def _run(loaded: _Loaded, folder: RunFolder, listener: Listener, *, checkpoint: Path | None) -> dict[str, Any]:
     began = time.perf_counter()
-    trainer = _trainer(config, folder, materials, model, regularizer)
+    materials, model = loaded.materials, loaded.model
+    trainer = _trainer(loaded, folder)
     callback = RunCallback(folder, listener)
     trainer.add_callback(callback)
     folder.cut_log(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
@@ -171,12 +205,14 @@ def _run(
     model.save_pretrained(folder.model)
     materials.tokenizer.save_pretrained(folder.model)
     try:
-        scores = _scores(config, materials, trainer, listener)
+        found = _evaluate(loaded, trainer, listener)
     except KeyboardInterrupt:
         raise InterruptedRunError(f"stopped while evaluating, the model is trained; {go_on}") from None
+    model.config.update(found.task.settings())
+    model.config.save_pretrained(folder.model)
     for warning in materials.count_streams():
         listener.warn(warning)
-    result = _result(config, materials, scores, trainer)
+    result = _result(loaded, found, trainer)
     result["timing"] = {
         "train_seconds": round(trained - began, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
@@ -188,26 +224,21 @@ def _run(
     return result
 
 
-def _scores(config: TrainConfig, materials: Materials, trainer: PDRTrainer, listener: Listener) -> dict[str, Any]:
+def _evaluate(loaded: _Loaded, trainer: PDRTrainer, listener: Listener) -> Outcome:
+    config, materials = loaded.config, loaded.materials
     listener.stage("evaluating")
-    parts = {
-        name: materials.task.features(table, materials.tokenizer, config.max_length)
-        for name, table in materials.corpus.evaluation.items()
-    }
-    for name, features in parts.items():
-        if cut := count_cut(features):
-            materials.notes[f"{name} texts cut at {config.max_length} tokens"] = cut
-    scores: dict[str, Any] = dict(evaluate(trainer, materials.task, parts))
-    listener.stage("baseline: tf-idf and logistic regression")
-    scores["baseline_tfidf"] = tfidf_baseline(
-        materials.task, materials.corpus.train, materials.split.labelled.tolist(), materials.corpus.evaluation
-    )
-    return scores
+    found = evaluate(trainer, materials.task, materials.tokenizer, loaded.sets, config.max_length)
+    materials.notes.update({f"{name}: {kind}": n for name, notes in found.notes.items() for kind, n in notes.items()})
+    if config.task == "classification":
+        listener.stage("baseline: tf-idf and logistic regression")
+        corpus, labelled = materials.corpus, materials.split.labelled.tolist()
+        for name, scores in tfidf_baseline(corpus.train, labelled, corpus.evaluation).items():
+            found.baseline[name] = scores
+    return found
 
 
-def _trainer(
-    config: TrainConfig, folder: RunFolder, materials: Materials, model: Any, regularizer: Regularizer | None
-) -> PDRTrainer:
+def _trainer(loaded: _Loaded, folder: RunFolder) -> PDRTrainer:
+    config, materials = loaded.config, loaded.materials
     args = TrainingArguments(
         output_dir=str(folder.checkpoints),
         per_device_train_batch_size=config.batch_size // config.accumulation,
@@ -227,11 +258,11 @@ def _trainer(
         disable_tqdm=True,
     )
     trainer = PDRTrainer(
-        model,
+        loaded.model,
         args,
         train_dataset=materials.labelled,
         unlabelled_dataset=materials.unlabelled,
-        regularizer=regularizer,
+        regularizer=loaded.regularizer,
         alpha=config.alpha,
         ratio=config.ratio,
         data_collator=PaddingCollator.like(materials.tokenizer),
@@ -240,11 +271,19 @@ def _trainer(
     return trainer
 
 
-def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], trainer: PDRTrainer) -> dict[str, Any]:
+def _result(loaded: _Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, Any]:
+    config, materials = loaded.config, loaded.materials
     corpus, split = materials.corpus, materials.split
+    scores: dict[str, Any] = dict(found.scores)
+    if found.baseline:
+        scores["baseline_tfidf"] = found.baseline
+    others = {name: part for name, part in found.scores.items() if name != "in_domain"}
+    drops = {name: relative_drop(found.scores["in_domain"], part) for name, part in others.items()}
     last: dict[str, Any] = next((entry for entry in reversed(trainer.state.log_history) if "ce" in entry), {})
     return {
         "scores": scores,
+        "relative_drop": drops,
+        "null_threshold": found.task.settings().get("null_threshold"),
         "budget": {
             "labelled": len(split.labelled),
             "unlabelled": len(split.unlabelled),
@@ -253,7 +292,7 @@ def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], t
         },
         "objective": {
             "regularizer": config.reg,
-            "divergence": config.div if hasattr(trainer.objective.regularizer, "divergence") else None,
+            "divergence": None if config.reg in REGULARIZERS_WITHOUT_DIVERGENCE else config.div,
             "alpha": config.alpha,
             **{name: last.get(name) for name in ("loss", "ce", "r", "r_zero_noise", "r_row_weight", "labelled_share")},
         },
@@ -262,7 +301,8 @@ def _result(config: TrainConfig, materials: Materials, scores: dict[str, Any], t
             "name": corpus.name,
             "fingerprint": materials.fingerprint,
             "train_rows": len(corpus.train),
-            "evaluation_rows": {name: len(table) for name, table in corpus.evaluation.items()},
+            "evaluation_rows": {one.name: len(one.rows) for one in loaded.sets},
+            "evaluation_fingerprints": {one.name: one.digest for one in loaded.sets if one.digest},
             "labels": corpus.label_names,
             "unlabelled": [
                 {"name": c.name, "rows": len(c.rows) if isinstance(c.rows, Table) else None, "weight": c.weight}

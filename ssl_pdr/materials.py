@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -9,20 +10,34 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
+
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.collate import Mixture, mix
 from ssl_pdr.data.columns import Columns
 from ssl_pdr.data.corpus import LEAK, Corpus, load_corpus
 from ssl_pdr.data.labels import parse_label_map
+from ssl_pdr.data.question_corpus import (
+    EMBEDDED_QUESTIONS,
+    holds_questions,
+    load_question_corpus,
+    load_unlabelled_questions,
+)
+from ssl_pdr.data.questions import UNANSWERABLE
 from ssl_pdr.data.readers import Reading
+from ssl_pdr.data.sources import EMBEDDED, source_name
 from ssl_pdr.data.splits import LabelSplit, split_labels
 from ssl_pdr.data.streams import Row, Stream
-from ssl_pdr.data.tables import Table
+from ssl_pdr.data.tables import Table, chosen
 from ssl_pdr.data.unlabelled import TextStream, UnlabelledCorpus, load_unlabelled
-from ssl_pdr.errors import DataError
+from ssl_pdr.errors import ConfigError, DataError
+from ssl_pdr.outputs import UNLABELLED
 from ssl_pdr.progress import Listener
 from ssl_pdr.tasks.base import Task, load_tokenizer, tokenizer_key
 from ssl_pdr.tasks.classification import SequenceClassification
+from ssl_pdr.tasks.question_answering import QuestionAnswering
+
+LEAKS = "leak: {kind}: {count}; scores may be too good"
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,45 @@ class Materials:
 
 def reading_of(config: TrainConfig) -> Reading:
     """How the files of a configuration are read."""
-    return Reading(config.encoding, config.skip_bad_rows, config.split_documents)
+    return Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir)
+
+
+def with_task(config: TrainConfig) -> TrainConfig:
+    """The configuration with the task that its data are for, where it names none.
+
+    Raises:
+        ConfigError: for data that are for another task than the one that is named.
+    """
+    if config.task is None:
+        asks = config.text_column is None and holds_questions(config.data, reading_of(config))
+        return dataclasses.replace(config, task="question-answering" if asks else "classification")
+    given = "question-answering" if config.data in EMBEDDED_QUESTIONS else "classification"
+    if config.data in (*EMBEDDED, *EMBEDDED_QUESTIONS) and given != config.task:
+        raise ConfigError(f"{config.data} is for --task {given}, got --task {config.task}")
+    if (
+        config.task == "classification"
+        and config.text_column is None
+        and holds_questions(config.data, reading_of(config))
+    ):
+        raise ConfigError(
+            f"{source_name(config.data)} holds questions with passages, which are for --task question-answering; got "
+            "--task classification (to classify the questions, name --text-column question)"
+        )
+    return config
 
 
 def corpus_of(config: TrainConfig, seed: int) -> Corpus:
-    """The labelled data of a configuration; `seed` decides which rows are held out."""
+    """The labelled data of a configuration that names its task; `seed` decides which rows are held out."""
+    if config.task == "question-answering":
+        return load_question_corpus(
+            config.data,
+            evaluation=config.eval,
+            eval_frac=config.eval_frac,
+            group_column=config.group_column,
+            reading=reading_of(config),
+            seed=seed,
+            limit=config.limit,
+        )
     return load_corpus(
         config.data,
         evaluation=config.eval,
@@ -88,7 +137,11 @@ def corpus_of(config: TrainConfig, seed: int) -> Corpus:
 
 
 def corpora_of(config: TrainConfig, corpus: Corpus | None) -> list[UnlabelledCorpus]:
-    """The unlabelled corpora of a configuration."""
+    """The unlabelled corpora of a configuration that names its task."""
+    if config.task == "question-answering" and corpus is not None:
+        if config.stream:
+            raise ConfigError("--stream reads texts, not questions; leave it out")
+        return load_unlabelled_questions(config.unlabelled or (), corpus, reading_of(config))
     columns = Columns(config.text_column, config.pair_column)
     return load_unlabelled(config.unlabelled or (), corpus, columns, reading_of(config), stream=config.stream)
 
@@ -105,22 +158,39 @@ def split_of(config: TrainConfig, corpus: Corpus) -> LabelSplit:
         per_class=config.labelled_per_class,
         groups=list(corpus.train["group"]) if config.split_strategy == "group" else None,
         data_hash=corpus.train_hash,
+        classes=1 if config.task == "question-answering" else 2,
+    )
+
+
+def _task(config: TrainConfig, corpus: Corpus) -> Task:
+    if config.task == "classification":
+        return SequenceClassification(corpus.label_names)
+    return QuestionAnswering(
+        no_answer=len(corpus.label_names) > UNANSWERABLE,
+        stride=config.stride,
+        longest=config.max_answer_length,
+        n_best=config.n_best,
+        all_positions=config.preset == "published-code",
+        skip=config.skip_bad_rows,
     )
 
 
 def prepare(config: TrainConfig, listener: Listener) -> Materials:
     """Read the data, split the labels and tokenize, as a resolved configuration says.
 
+    Materials know their task, whether the configuration names it or not.
+
     Raises:
         DataError: for whatever is wrong with the data, and for data or a split that are not those that were meant.
     """
     listener.stage("reading the data")
+    config = with_task(config)
     given = None if config.split is None else LabelSplit.load(config.split)
     corpus = corpus_of(config, config.seed if given is None else given.seed)
     split = split_of(config, corpus) if given is None else given
     if given is not None:
         _verify(given, corpus)
-    uses_pool = config.reg != "none" and config.alpha > 0
+    uses_pool = config.reg not in ("none", "at") and config.alpha > 0
     corpora = corpora_of(config, corpus)
     fingerprint = _fingerprint(corpus, corpora)
     if config.data_fingerprint not in (None, fingerprint):
@@ -128,16 +198,18 @@ def prepare(config: TrainConfig, listener: Listener) -> Materials:
             f"the data changed: {config.data} and all unlabelled corpora have the fingerprint {fingerprint[:16]}…, expected "
             f"{str(config.data_fingerprint)[:16]}…; restore them, or start a new run"
         )
-    task = SequenceClassification(corpus.label_names)
+    task = _task(config, corpus)
     listener.stage("tokenizing")
     tokenizer = load_tokenizer(config.model)
+    if config.task == "question-answering":
+        tokenizer.padding_side = tokenizer.truncation_side = "right"  # positions are counted from the left
     rows = [corpus.fingerprint, config.seed if given is None else given.seed, config.eval_frac, config.limit]
     maker = _FeatureMaker(config, task, tokenizer, json.dumps(rows))
     labelled, rest = maker.train(corpus, split, with_rest=uses_pool)
     pools = [rest] if rest is not None else []
     pools += [maker.corpus(c) for c in corpora] if uses_pool else []
     notes = {**corpus.notes, **{kind: count for c in corpora for kind, count in c.notes.items()}}
-    notes |= {f"{name} texts cut at {config.max_length} tokens": count for name, count in maker.cut.items()}
+    notes |= maker.notes
     return Materials(
         corpus=corpus,
         split=split,
@@ -156,11 +228,10 @@ def first_batch(config: TrainConfig, materials: Materials) -> list[dict[str, Any
     """The rows of the first mixed batch, as `--dry-run` shows them."""
     columns = {"input_ids"}
     rows, batches = mix(materials.labelled, materials.unlabelled, columns, config.batch_size, config.ratio, config.seed)
-    names = materials.corpus.label_names
     return [
         {
             "row": row["row_id"],
-            "label": names[row["labels"]] if row["labels"] >= 0 else None,
+            "label": materials.task.label_text(row["labels"], row["input_ids"], materials.tokenizer),
             "tokens": len(row["input_ids"]),
             "text": materials.tokenizer.decode(row["input_ids"], skip_special_tokens=True),
         }
@@ -182,13 +253,16 @@ class _FeatureMaker:
         self.task = task
         self.tokenizer = tokenizer
         self.max_length = config.max_length
+        self.asks = config.task == "question-answering"
         self.windows = config.long_documents == "windows"
         self.data = data
         self.tokenizer_key = tokenizer_key(tokenizer)
-        self.cut: dict[str, int] = {}
+        self.notes: dict[str, int] = {}
 
     def train(self, corpus: Corpus, split: LabelSplit, *, with_rest: bool) -> tuple[Any, Any]:
         """Features of the labelled rows, and of the rest of the training rows where they are wanted and there are any."""
+        if self.asks:
+            return self._train_windows(corpus, split, with_rest=with_rest)
         if not with_rest or len(split.unlabelled) == 0:
             table = corpus.train if len(split.unlabelled) == 0 else corpus.train.select(split.labelled)
             return self._features(table, self.data + split.hash, "labelled"), None
@@ -201,6 +275,27 @@ class _FeatureMaker:
         whole = self._features(corpus.train, self.data, "training")
         return whole.select(split.labelled), whole.select(split.unlabelled).remove_columns("labels")
 
+    def _train_windows(self, corpus: Corpus, split: LabelSplit, *, with_rest: bool) -> tuple[Any, Any]:
+        """Windows of labelled questions that say where the answer is, or that it is not there; and all other windows."""
+        table = corpus.train if with_rest else corpus.train.select(split.labelled)
+        whole = self._features(table, self.data + ("" if with_rest else split.hash), "training")
+        rows = np.asarray(whole["row"])
+        said = np.array([label[0] for label in whole["labels"]]) != UNLABELLED
+        of_labelled = np.isin(rows, split.labelled) if with_rest else np.ones(len(rows), np.bool_)
+        labelled = said & of_labelled
+        if not labelled.any():
+            raise DataError(
+                f"no window of {self.max_length} tokens holds the answer of a labelled question; raise --max-length, or the budget"
+            )
+        self.notes |= {
+            "windows of labelled questions": int(labelled.sum()),
+            "labelled questions whose answer fits into no window": len(np.unique(rows[of_labelled]))
+            - len(np.unique(rows[labelled])),
+            "training questions that are too long for a window, left out": len(table) - len(np.unique(rows)),
+        }
+        rest = np.flatnonzero(~labelled)
+        return chosen(whole, np.flatnonzero(labelled)), chosen(whole, rest) if with_rest and len(rest) else None
+
     def corpus(self, corpus: UnlabelledCorpus) -> Any:
         """Features of an unlabelled corpus, or a stream of them."""
         if isinstance(corpus.rows, Table):
@@ -212,7 +307,8 @@ class _FeatureMaker:
     def _features(self, table: Any, data: str, name: str, *, windows: bool = False) -> Any:
         key = json.dumps([data, self.tokenizer_key, self.max_length, windows])
         made = self.task.features(table, self.tokenizer, self.max_length, windows=windows, key=key)
-        self.cut[name] = count_cut(made)
+        if "cut" in made.column_names:
+            self.notes[f"{name} texts cut at {self.max_length} tokens"] = count_cut(made)
         return made
 
     def _encode(self, rows: Sequence[Row]) -> list[Row]:
@@ -271,4 +367,4 @@ def _odd_labels(corpus: Corpus) -> list[str]:
 
 def _leaks(notes: dict[str, int]) -> list[str]:
     leaks = {kind: count for kind, count in notes.items() if count and (kind == LEAK or "evaluation part" in kind)}
-    return [f"leak: {kind}: {count}; scores may be too good" for kind, count in leaks.items()]
+    return [LEAKS.format(kind=kind, count=count) for kind, count in leaks.items()]

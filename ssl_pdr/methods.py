@@ -7,7 +7,14 @@ from typing import Any
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.divergences import get_divergence
-from ssl_pdr.regularizers import RPT, VAT, JacobianRegularizer, Regularizer, get_regularizer
+from ssl_pdr.regularizers import (
+    RPT,
+    VAT,
+    DivergenceRegularizer,
+    JacobianRegularizer,
+    Regularizer,
+    get_regularizer,
+)
 
 
 def build_regularizer(config: TrainConfig) -> Regularizer | None:
@@ -31,7 +38,21 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
     regularizer = cls(**{name: value for name, value in options.items() if name in taken})
     if config.preset == "published-code":
         _as_published(regularizer)
+    if config.task == "question-answering":
+        _for_answers(regularizer, config)
     return regularizer
+
+
+def _for_answers(regularizer: Regularizer, config: TrainConfig) -> None:
+    """What differs for start and end: a Jacobian has a row for every position, and the published code's KL carries gradient."""
+    if isinstance(regularizer, JacobianRegularizer):
+        regularizer.projections = regularizer.projections or 1
+    if (
+        isinstance(regularizer, DivergenceRegularizer)
+        and config.preset == "published-code"
+        and config.target_grad == "auto"
+    ):
+        regularizer.target_grad = "both"
 
 
 def _as_published(regularizer: Regularizer) -> None:

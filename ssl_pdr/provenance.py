@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from ssl_pdr.files import atomic_write
-
 _PACKAGES = (
     "ssl-pdr",
     "torch",
@@ -39,52 +37,6 @@ def machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
-
-
-def model_card(folder: Path, result: dict[str, Any]) -> None:
-    """Write the model's `README.md`: data, budget, method, scores, and how to use it."""
-    config, budget, scores = result["config"], result["budget"], result["scores"]
-    method = config["reg"] if result["objective"]["divergence"] is None else f"{config['reg']} with {config['div']}"
-    rows = "\n".join(
-        f"| {part} | {values['rows']} | {values['accuracy']:.4f} | {values['macro_f1']:.4f} | "
-        f"{scores['baseline_tfidf'][part]['accuracy']:.4f} |"
-        for part, values in scores.items()
-        if part != "baseline_tfidf"
-    )
-    atomic_write(
-        folder / "README.md",
-        f"""---
-library_name: transformers
-pipeline_tag: text-classification
-tags: [ssl-pdr, semi-supervised]
----
-
-# {_escape(result["data"]["name"])}, {_escape(method)}
-
-A text classifier fine-tuned from `{_escape(config["model"])}` with ssl-pdr {result["versions"]["ssl-pdr"]}.
-
-- Data: {_escape(result["data"]["name"])}, fingerprint `{result["data"]["fingerprint"][:16]}`,
-  classes: {", ".join(_escape(name) for name in result["data"]["labels"])}
-- Budget: {budget["labelled"]} labelled and {budget["unlabelled"]} unlabelled training rows, split `{result["split_hash"][:16]}`
-- Method: cross-entropy on labelled rows, {_escape(method)}, α = {config["alpha"]}, seed {config["seed"]}
-
-| part | rows | accuracy | macro F1 | accuracy of tf-idf + logistic regression |
-|---|---|---|---|---|
-{rows}
-
-```python
-from transformers import pipeline
-
-pipeline("text-classification", model="path/to/this/folder")("Some text")
-```
-""",
-    )
-
-
-def _escape(text: str) -> str:
-    """Text from data, on one line, that can form neither markup nor a table cell."""
-    flat = " ".join(str(text).split())
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in flat)
 
 
 def _processor() -> str:

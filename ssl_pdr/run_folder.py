@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tomllib
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import FIELDS, TrainConfig, check_value, make_config
+from ssl_pdr.config import FIELDS, TrainConfig, check_value, load_recipe, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write
 
@@ -53,6 +54,11 @@ class RunFolder:
     def model(self) -> Path:
         """The trained model, as `save_pretrained` writes it."""
         return self.path / "model"
+
+    @property
+    def evaluation(self) -> Path:
+        """Predictions and scores of `ssl-pdr evaluate`."""
+        return self.path / "evaluation"
 
     @property
     def finished(self) -> bool:
@@ -109,7 +115,7 @@ class RunFolder:
         """Remove what an earlier run left, and nothing else; its result goes first, so that no half of it looks whole."""
         for file in (self.result, self.split, self.log):
             file.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.model):
+        for folder in (self.checkpoints, self.model, self.evaluation):
             if folder.is_dir():
                 shutil.rmtree(folder)
 
@@ -136,6 +142,32 @@ class RunFolder:
             raise ConfigError(f"{self.config} is not valid TOML: {error}") from None
         checked = {key: check_value(key, value, where=str(self.config)) for key, value in values.items()}
         return make_config({**checked, "output": str(self.path)})
+
+    @property
+    def is_run(self) -> bool:
+        """Whether this is the folder of a run, finished or not."""
+        return self.path.is_dir() and self._has_our_config()
+
+    def read_finished(self) -> tuple[TrainConfig, dict[str, Any]]:
+        """The configuration and the result of a run that has come to its end.
+
+        Raises:
+            OutputError: in one line, if there is none, or its model is gone.
+        """
+        if not self.config.is_file():
+            raise OutputError(f"{self.path} holds no run (no config.toml); expected the folder of a finished run")
+        if not self.finished:
+            raise OutputError(f"the run in {self.path} is not finished; go on with: ssl-pdr train --resume {self.path}")
+        if not (self.model / "config.json").is_file():
+            raise OutputError(f"{self.path} holds a result but no model (no model/config.json); train it anew")
+        try:
+            result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot read {self.result}: {error}; train it anew") from None
+        config = make_config(load_recipe(self.config), {"output": str(self.path)})
+        if config.split is not None and self.split.is_file():  # the run has a copy of its own
+            config = dataclasses.replace(config, split=str(self.split))
+        return config, result
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write `result.json`, which makes the run finished."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.outputs import model_inputs, read_logits
 
 SITES = ("sum", "output", "word")
 Transform = Callable[[Tensor], Tensor]
@@ -158,12 +159,18 @@ def self_test(model: nn.Module, inputs: Mapping[str, Any], site: Site) -> None:
     rows = {key: value[:2] if isinstance(value, Tensor) else value for key, value in inputs.items()}
     model = unwrap(model)
     with torch.no_grad(), dropout_off(model):
-        clean = model(**rows).logits.cpu().double()  # not every accelerator knows float64
+
+        def forward() -> Tensor:
+            result = (
+                read_logits(model(**model_inputs(rows)), rows).cpu().double()
+            )  # not every accelerator knows float64
+            return result.masked_fill(result == -torch.inf, 0)
 
         def logits(noise: Transform) -> Tensor:
             with hooked(model, site, lambda x: x + noise(x)):
-                result: Tensor = model(**rows).logits.cpu().double()
-            return result
+                return forward()
+
+        clean = forward()
 
         unmoved = logits(torch.zeros_like)
         # A fixed pattern of alternating signs: no random number is drawn, and LayerNorm does not cancel it.

@@ -28,9 +28,9 @@ class PDRTrainer(Trainer):
     unlabelled together, of exact composition (see `MixedBatchSampler`).
 
     Args:
-        model: a model whose output has `.logits`.
+        model: a model whose output has `.logits`, or `.start_logits` and `.end_logits`.
         args: training arguments. `logging_nan_inf_filter` is turned off: a loss that is not finite is an error here.
-        train_dataset: labelled rows, tokenized, with `labels`; a `Mixture` of several such data sets.
+        train_dataset: labelled rows, tokenized, with `labels`, and for answers `passage` (see `read_logits`); a `Mixture` of several such data sets.
         unlabelled_dataset: tokenized rows; an `IterableDataset` or a `Stream`, which need a number as `ratio`; a `Mixture`
             of several; None or empty for plain supervised training with R.
         regularizer: R; None for plain fine-tuning.
@@ -96,7 +96,7 @@ class PDRTrainer(Trainer):
         rows, batches = mix(
             self.train_dataset,
             self.unlabelled_dataset,
-            inspect.signature(unwrap(self.model).forward).parameters,
+            {*inspect.signature(unwrap(self.model).forward).parameters, "passage"},
             args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
             self.ratio,
             args.seed if args.data_seed is None else args.data_seed,

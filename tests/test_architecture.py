@@ -15,7 +15,18 @@ PACKAGE = Path(ssl_pdr.__file__).parent
 # From the ground up: a module imports only from rooms above its own line.
 LAYERS = [
     {"errors"},
-    {"registry", "files", "arrays", "data.permutation", "data.text_lines", "data.labels", "data.near", "data.orders"},
+    {
+        "outputs",
+        "metrics",
+        "registry",
+        "files",
+        "arrays",
+        "data.permutation",
+        "data.text_lines",
+        "data.labels",
+        "data.near",
+        "data.orders",
+    },
     {
         "config",
         "divergences",
@@ -26,24 +37,36 @@ LAYERS = [
         "data.docstrings",
         "data.encoder",
     }
-    | {"data.json_files", "data.shares", "data.streams", "data.columns", "data.checks"},
-    {"regularizers", "data.embedded", "data.passages", "data.splits", "data.readers", "data.tables"},
-    {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.locations", "run_folder"},
-    {"data.collate", "data.sources", "diagnostics", "methods", "tasks"},
-    {"data.corpus", "data.questions", "trainer", "evaluation", "progress", "provenance"},
-    {"data.unlabelled", "classifier_folder"},
-    {"materials"},
+    | {"data.json_files", "data.named", "data.shares", "data.streams", "data.columns", "data.checks"},
+    {"regularizers", "data.embedded", "data.passages", "data.splits", "data.readers", "data.tables", "data.catalogue"},
+    {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.entries", "data.locations", "run_folder"},
+    {"data.collate", "data.sources", "data.pydocs_questions", "diagnostics", "theory", "methods"},
+    {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"},
+    {"data.unlabelled", "data.evaluation_sets", "classifier_folder"},
+    {"tasks", "data.question_corpus"},
+    {"materials", "evaluation"},
     {"experiment", "classifier"},
+    {"report"},
+    {"paper"},
     {"cli"},
 ]
 ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
-    "datasets": {"data.sources", "data.tables", "data.corpus", "data.questions", "cli"},
-    "transformers": {"trainer", "experiment", "progress", "tasks", "classifier", "cli"},
+    "datasets": {
+        "data.sources",
+        "data.tables",
+        "data.corpus",
+        "data.questions",
+        "data.question_corpus",
+        "data.evaluation_sets",
+        "cli",
+    },
+    "transformers": {"trainer", "experiment", "evaluation", "progress", "tasks", "classifier", "cli"},
+    "matplotlib": {"report"},
     "pandas": {"data.sources"},
     "datasketch": {"data.near"},
-    "sklearn": {"tasks", "evaluation", "arrays", "classifier"},
+    "sklearn": {"metrics", "baseline", "arrays", "classifier"},
 }
 
 

@@ -366,7 +366,7 @@ def test_logits_of_the_wrong_shape_are_refused() -> None:
 
 
 def test_registry_lists_finds_and_extends() -> None:
-    assert list_regularizers() == ["jr", "rdrop", "rpt", "vat", "wjr"]
+    assert list_regularizers() == ["at", "jr", "rdrop", "rpt", "vat", "wjr"]
     with pytest.raises(UnknownNameError, match="unknown regularizer 'vatt'; did you mean 'vat'"):
         get_regularizer("vatt")
 

@@ -1,4 +1,4 @@
-"""The command line: `ssl-pdr train`, `data`, `split`, `list` and `doctor`."""
+"""The command line: `ssl-pdr train`, `evaluate`, `reproduce`, `inspect`, `data`, `split`, `list` and `doctor`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from ssl_pdr.cli.data import data_command
 from ssl_pdr.cli.doctor import doctor_command
+from ssl_pdr.cli.evaluate import evaluate_command
+from ssl_pdr.cli.inspect import inspect_command
 from ssl_pdr.cli.listing import list_command
 from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
@@ -22,9 +24,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
 app.command("data")(data_command)
 app.command("split")(split_command)
 app.command("list")(list_command)
+app.command("inspect")(inspect_command)
 app.command("doctor")(doctor_command)
 
 

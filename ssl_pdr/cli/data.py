@@ -37,11 +37,13 @@ def data_command(
     quiet(verbose=False)
     from ssl_pdr import materials
     from ssl_pdr.data.checks import inspect_corpus
+    from ssl_pdr.data.question_corpus import as_texts
     from ssl_pdr.data.tables import Table
     from ssl_pdr.tasks.base import load_tokenizer
 
     with LiveView(enabled=not as_json) as view:
         view.stage("reading the data")
+        config = materials.with_task(config) if labelled else config
         corpus = materials.corpus_of(config, config.seed) if labelled else None
         parts: dict[str, Any] = {} if corpus is None else {"train": corpus.train, **corpus.evaluation}
         counted = {} if corpus is None else dict(corpus.notes)
@@ -49,6 +51,7 @@ def data_command(
             assert isinstance(extra.rows, Table)  # noqa: S101  # nothing is streamed here
             counted |= extra.notes
             parts[f"unlabelled {extra.name}"] = extra.rows.rows
+        parts = {name: as_texts(part) for name, part in parts.items()}
         counted = {kind: number for kind, number in counted.items() if number}
         tokenizer = load_tokenizer(config.model)
 

@@ -19,7 +19,9 @@ def list_command(
     from rich.table import Table
 
     from ssl_pdr.config import PRESETS
+    from ssl_pdr.data.catalogue import NAMED
     from ssl_pdr.data.encoder import EMBEDDED_ENCODER
+    from ssl_pdr.data.question_corpus import EMBEDDED_QUESTIONS
     from ssl_pdr.data.sources import EMBEDDED
     from ssl_pdr.divergences import get_divergence, list_divergences
     from ssl_pdr.regularizers import get_regularizer, list_regularizers
@@ -32,7 +34,7 @@ def list_command(
             "divergences": list(divergences),
             "regularizers": ["none", *regularizers],
             "tasks": list_tasks(),
-            "data": list(EMBEDDED),
+            "data": [*EMBEDDED, *EMBEDDED_QUESTIONS, *NAMED],
             "models": [EMBEDDED_ENCODER],
             "presets": list(PRESETS),
         }
@@ -50,9 +52,13 @@ def list_command(
         methods.add_row(name, meaning)
     rest = Table(title="tasks, data, models, presets", show_header=False)
     rest.add_row("tasks", ", ".join(list_tasks()))
-    rest.add_row(
-        "data (--data)", ", ".join(EMBEDDED) + ", a file, folder or glob (csv, tsv, json, jsonl, parquet), a Hub name"
-    )
+    rest.add_row("embedded data (--data)", ", ".join([*EMBEDDED, *EMBEDDED_QUESTIONS]))
+    rest.add_row("your data (--data)", "a file, folder or glob (csv, tsv, json, jsonl, parquet), a Hub name")
     rest.add_row("models (--model)", f"{EMBEDDED_ENCODER}, a folder, a Hub name")
     rest.add_row("presets (--preset)", ", ".join(PRESETS))
-    Console().print(table, methods, rest)
+    sets = Table(title="data sets of the paper (--data, --eval-on)")
+    for column in ("name", "set", "task", "role in the paper"):
+        sets.add_column(column)
+    for name, named in NAMED.items():
+        sets.add_row(name, named.title, named.task, named.role)
+    Console().print(table, methods, sets, rest)

@@ -6,12 +6,15 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE
 
 
 def quiet(*, verbose: bool) -> None:
@@ -101,21 +104,9 @@ class LiveView:
 def show_result(result: dict[str, Any]) -> None:
     """Scores beside the baseline, the budget, the time, and where the model lies."""
     config, scores, budget = result["config"], result["scores"], result["budget"]
-    baseline = scores["baseline_tfidf"]
     share = f"{budget['fraction']:.0%} of labels" if budget["fraction"] >= 0.01 else f"{budget['labelled']} labels"
-    table = Table(title=escape(f"{result['data']['name']} · {_method(config)} · {share} · seed {config['seed']}"))
-    table.add_column("accuracy on")
-    table.add_column("rows", justify="right")
-    table.add_column("this model", justify="right", style="bold")
-    table.add_column("tf-idf + logistic regression", justify="right")
-    for part in baseline:
-        values = scores[part]
-        table.add_row(
-            part.replace("_", "-"),
-            f"{values['rows']}",
-            f"{values['accuracy']:.1%}",
-            f"{baseline[part]['accuracy']:.1%}",
-        )
+    title = f"{result['data']['name']} · {_method(config)} · {share} · seed {config['seed']}"
+    table = scores_table(title, scores, result["relative_drop"])
     console = Console()
     console.print(table)
     steps = result["timing"]["steps"]
@@ -128,6 +119,50 @@ def show_result(result: dict[str, Any]) -> None:
     for note, count in result["data"]["notes"].items():
         console.print(f"[dim]{escape(note)}: {count}[/dim]", soft_wrap=True)
     console.print(f"model: {escape(config['output'])}/model", soft_wrap=True)
+
+
+_METRICS = {"accuracy": "accuracy", "f1": "F1", "exact": "exact match", "macro_f1": "macro F1"}
+_SHOWN_APART = ("rows", "originals", "best_f1_threshold", "best_exact_threshold")
+
+
+def scores_table(
+    title: str, scores: dict[str, Any], drops: Mapping[str, float | None], *, details: bool = True
+) -> Table:
+    """Scores × 100, a row for each set; below it those of its groups.
+
+    Args:
+        title: of the table.
+        scores: by the name of the set; the baseline under `baseline_tfidf`.
+        drops: of each set, relative to the in-domain score.
+        details: whether groups are shown.
+    """
+    baseline = scores.get("baseline_tfidf", {})
+    sets = {name: values for name, values in scores.items() if name != "baseline_tfidf"}
+    metrics = [name for name in ("accuracy", "f1", "exact") if any(name in values for values in sets.values())]
+    table = Table(title=escape(title))
+    table.add_column("set")
+    table.add_column("rows", justify="right")
+    for name in metrics:
+        table.add_column(_METRICS[name], justify="right", style="bold")
+    if baseline:
+        table.add_column("tf-idf + logistic regression", justify="right")
+    if drops:
+        table.add_column("relative drop", justify="right")
+    for part, values in sets.items():
+        cells = [escape(part.replace("_", "-")), str(values["rows"]), *(_percent(values.get(name)) for name in metrics)]
+        if baseline:
+            cells.append(_percent(baseline.get(part, {}).get("accuracy")))
+        if drops:
+            cells.append(_percent(drops.get(part)))
+        table.add_row(*cells)
+        groups = [name for name in values if name not in (*_METRICS, *_SHOWN_APART) and not name.endswith("_rows")]
+        for name in groups if details else ():
+            table.add_row(f"[dim]  {escape(name.replace('_', ' '))}[/dim]", "", f"[dim]{_percent(values[name])}[/dim]")
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
 
 
 def show_dry_run(outcome: dict[str, Any]) -> None:
@@ -157,4 +192,5 @@ def _corpus(corpus: dict[str, Any]) -> str:
 
 
 def _method(config: dict[str, Any]) -> str:
-    return str(config["reg"] if config["reg"] in ("none", "jr", "wjr") else f"{config['reg']} {config['div']}")
+    plain = config["reg"] in REGULARIZERS_WITHOUT_DIVERGENCE
+    return str(config["reg"] if plain else f"{config['reg']} {config['div']}")

@@ -17,12 +17,13 @@ from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, option
 Command = TypeVar("Command", bound=Callable[..., None])
 
 PANELS = {
-    "Data": "data eval eval_frac text_column pair_column label_column group_column label_map encoding skip_bad_rows limit "
+    "Data": "data task data_dir eval eval_on eval_limit eval_frac text_column pair_column label_column group_column label_map encoding skip_bad_rows limit "
     "data_fingerprint",
     "Labels": "labelled_frac labelled_count labelled_per_class split_strategy split",
     "Unlabelled text": "unlabelled ratio temperature stream split_documents long_documents",
     "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search_steps projections",
-    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation max_length seed",
+    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation max_length collapse seed",
+    "Question answering": "stride max_answer_length n_best",
     "Run": "output save_steps",
 }
 
@@ -83,6 +84,8 @@ def read_options(given: dict[str, Any]) -> dict[str, Any]:
 _METAVARS = {
     "data": "NAME|FILE",
     "eval": "NAME|FILE",
+    "eval_on": "NAME|FILE",
+    "data_dir": "DIR",
     "unlabelled": "NAME|FILE[:WEIGHT]",
     "label_map": "FROM=TO",
     "split": "FILE",

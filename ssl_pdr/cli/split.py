@@ -31,6 +31,7 @@ def split_command(
     quiet(verbose=False)
     from ssl_pdr import materials
 
+    config = materials.with_task(config)
     corpus = materials.corpus_of(config, config.seed)
     split = materials.split_of(config, corpus)
     split.save(output)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, IterableDataset
 from ssl_pdr.data.mixing import MixedBatchSampler
 from ssl_pdr.data.streams import Stream, StreamError, StreamReader
 from ssl_pdr.errors import ConfigError, DataError
-from ssl_pdr.objective import UNLABELLED
+from ssl_pdr.outputs import UNLABELLED
 
 Features: TypeAlias = Mapping[str, Any]
 Pool: TypeAlias = Sequence[Features] | Stream
@@ -82,11 +82,11 @@ class Mixture:
 class MixedDataset(Dataset[dict[str, Any]]):
     """Labelled pools first, then unlabelled ones, then streams, under the numbering of `MixedBatchSampler`.
 
-    Row i is a dictionary of model inputs, its `labels` (−100 without one), its `row_id` i and its `row_weight` 1. A
-    negative index ~i is row i at weight 0, which fills a micro-batch that would have no row.
+    Row i is a dictionary of model inputs, its `labels` (−100 without one, as many as other rows have), its `row_id` i and its
+    `row_weight` 1. A negative index ~i is row i at weight 0, which fills a micro-batch that would have no row.
 
     Args:
-        labelled: rows with `labels` or `label`.
+        labelled: rows with `labels` or `label`: the number of a class, or a list of positions.
         unlabelled: rows without; labels that are there are not looked at.
         columns: the names that the model takes; other columns are left out.
     """
@@ -100,6 +100,7 @@ class MixedDataset(Dataset[dict[str, Any]]):
         self._tables += [_trimmed(part, self.columns) for part in sized]
         self._ends = list(accumulate(map(len, self._tables)))
         self._n_labelled = len(labelled)
+        self._none = _no_label(self._tables[0]) if self._tables and len(self._tables[0]) else UNLABELLED
         self._streams: list[StreamReader] = []
 
     def read_streams(self, batches: MixedBatchSampler) -> None:
@@ -163,7 +164,7 @@ class MixedDataset(Dataset[dict[str, Any]]):
 
     def _features(self, row: Features, index: int) -> dict[str, Any]:
         row_id, weight = (index, 1.0) if index >= 0 else (~index, 0.0)
-        label = _label(row, row_id) if row_id < self._n_labelled and weight else UNLABELLED
+        label = _label(row, row_id) if row_id < self._n_labelled and weight else self._none
         features = {name: row[name] for name in row if name in self.columns}
         if not features:
             raise DataError(
@@ -327,13 +328,20 @@ def _rows(table: Any, rows: list[int]) -> list[Features]:
     return [table[row] for row in rows]
 
 
-def _label(row: Features, row_id: int) -> int:
+def _label(row: Features, row_id: int) -> int | list[int]:
     label = row["labels"] if "labels" in row else row.get("label")
-    if label is None or label < 0:
+    if any(number is None or number < 0 for number in (label if isinstance(label, list) else [label])):
         raise DataError(
             f"labelled row {row_id} has the label {label}, expected a class number; put rows without a label into unlabelled_dataset"
         )
-    return int(label)
+    return label if isinstance(label, list) else int(label)  # type: ignore[arg-type]  # it is no None
+
+
+def _no_label(table: Any) -> int | list[int]:
+    """What stands for no label where this table's rows have one."""
+    row = table[0]
+    label = row["labels"] if "labels" in row else row.get("label")
+    return [UNLABELLED] * len(label) if isinstance(label, list) else UNLABELLED
 
 
 def _has_tokens(table: Any) -> bool:

@@ -13,9 +13,11 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.checks import Keys, duplicates, overlap
 from ssl_pdr.data.columns import Columns, Problems, TextRow
 from ssl_pdr.data.labels import LabelSet
+from ssl_pdr.data.named import NamedSet
 from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import EMBEDDED, Source, has_part, read_table, source_name
 from ssl_pdr.data.splits import split_labels
@@ -24,6 +26,8 @@ from ssl_pdr.errors import ConfigError, DataError
 
 DUPLICATES = "duplicate training texts"
 LEAK = "training texts that are also in an evaluation part"
+
+_SECOND = "mismatched"  # what MNLI is evaluated on too
 
 
 # Training rows, parts to evaluate on, versions of the libraries that were read, counts.
@@ -37,7 +41,8 @@ class Corpus:
     Attributes:
         name: of the data.
         train: rows to train on; a label of None is a row without one. `group` where a group column was named.
-        evaluation: rows to evaluate on, by the name of the part: `in_domain`, and `shifted` or `adversarial` where there is one.
+        evaluation: rows to evaluate on, by the name of the part: `in_domain`, and `shifted`, `adversarial` or `mismatched` where
+            there is one.
         label_names: the classes.
         fingerprint: SHA-256 over all rows that were read; paths, seeds and machines do not enter.
         keys: hashes of the texts of `train` and of each evaluation part.
@@ -104,18 +109,20 @@ def load_corpus(
     """Read a corpus for classification.
 
     Args:
-        data: an embedded name; a file, a folder or a glob (csv, tsv, json, jsonl, parquet; all but parquet also with .gz or
-            .zst); a Hub name, `owner/name`, `owner/name:configuration` or `owner/name:configuration:split`; a table of
-            `datasets`, an `IterableDataset`, a data frame; a list of dicts or of (text, label).
+        data: an embedded name, or one in `ssl_pdr.data.catalogue.NAMED`; a file, a folder or a glob (csv, tsv, json, jsonl,
+            parquet; all but parquet also with .gz or .zst); a Hub name, `owner/name`, `owner/name:configuration` or
+            `owner/name:configuration:split`; a table of `datasets`, an `IterableDataset`, a data frame; a list of dicts or of
+            (text, label).
         evaluation: where to read the rows to evaluate on, with the same columns; None takes the validation part of a
-            folder or Hub name, or else its test part if that has labels, or holds out `eval_frac` of `data`.
+            folder or Hub name, or else its test part if that has labels, or holds out `eval_frac` of `data`. A named set
+            knows its part; MNLI has the mismatched one too, where its file is there.
         eval_frac: held-out share of the rows with a label, in (0, 1), stratified.
-        text_column: None guesses from common names.
+        text_column: None guesses from common names; a named set has its own columns.
         pair_column: None guesses, where the text column was guessed and has a usual partner.
         label_column: None guesses. Training rows may lack a label (None, NaN or empty), rows to evaluate on may not.
         group_column: kept for label budgets by group.
         label_map: from labels as a source has them to those that are wanted, in all parts.
-        reading: encoding, and what is done with bad rows.
+        reading: encoding, what is done with bad rows, and where the files of named sets are.
         seed: of the held-out part and of `limit`.
         limit: keep only this many training rows, stratified; the evaluation part does not depend on it.
 
@@ -147,6 +154,9 @@ def load_corpus(
         table, versions, notes = read_table(data, columns, reading, labelled=True), {}, {}
         labels = LabelSet(table.classes, label_map or {}, name)
         parts = _evaluation(data, evaluation, columns, reading)
+        named = find_named(data if evaluation is None else evaluation)
+        if named is not None and _SECOND in named.parts and _SECOND not in parts:
+            notes[f"{_SECOND}: its file is not there, so it is not evaluated on"] = 1
     train = _Part(table, labels.numbers(table.classes, table.labels, name))
     selected = {part: _to_evaluate(held, labels, part, table) for part, held in parts.items()}
     labels.check_map()
@@ -180,6 +190,9 @@ def _fingerprint(tables: Mapping[str, Table], labels: LabelSet) -> str:
 
 
 def _evaluation(data: Source, evaluation: Source | None, columns: Columns, reading: Reading) -> dict[str, Table]:
+    named = find_named(data if evaluation is None else evaluation)
+    if named is not None:
+        return _named_evaluation(named, columns if evaluation is None else Columns(), reading)
     if evaluation is not None:
         part = next((p for p in ("validation", "test") if has_part(evaluation, p)), "train")
         return {"in_domain": read_table(evaluation, columns, reading, labelled=True, part=part)}
@@ -189,6 +202,14 @@ def _evaluation(data: Source, evaluation: Source | None, columns: Columns, readi
             if table.classes:  # public test parts often have no labels
                 return {"in_domain": table}
     return {}
+
+
+def _named_evaluation(named: NamedSet, columns: Columns, reading: Reading) -> dict[str, Table]:
+    """The part that a set is evaluated on; of MNLI both, where both are there."""
+    parts = {"in_domain": named.evaluation}
+    if has_part(named.name, _SECOND, reading):
+        parts[_SECOND] = _SECOND
+    return {name: read_table(named.name, columns, reading, labelled=True, part=part) for name, part in parts.items()}
 
 
 def _to_evaluate(table: Table, labels: LabelSet, part: str, train: Table) -> tuple[Dataset, Keys]:

@@ -192,6 +192,8 @@ _MARKUP = [
     (re.compile(r"::+"), ":"),
     (re.compile(r"^[-*#!]+\s+|\\"), ""),
 ]
+# Without one of these there is no markup, and most texts have none.
+_MARK = re.compile(r"[`$|*\[\\]|::|https?:|^[-#!]")
 
 
 def plain(text: str) -> str:
@@ -201,6 +203,8 @@ def plain(text: str) -> str:
         >>> plain("Multiplies :class:`~m.Matrix` by ``x``, as **documented**.")
         'Multiplies Matrix by x, as documented.'
     """
+    if not _MARK.search(text):
+        return text
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text

@@ -1,12 +1,16 @@
-"""What a person typed, and the files that it means: a file, a folder with its parts, or a glob."""
+"""What a person typed, and the files that it means: a file, a folder with its parts, a glob, or a named set in a folder."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePath
 
+from ssl_pdr.data.catalogue import NAMED, plain_name
+from ssl_pdr.data.named import NamedSet, Part
 from ssl_pdr.data.readers import COMPRESSIONS, FORMATS, file_format, known_endings, unknown_ending
 from ssl_pdr.data.text_lines import shown
 from ssl_pdr.errors import DataError
@@ -21,12 +25,14 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def is_path(spec: str) -> bool:
-    """Whether this looks like a file, a folder or a glob, rather than an embedded name or one on the Hub.
+    """Whether this looks like a file, a folder or a glob, rather than a name: of a named or embedded set, or on the Hub.
 
     Example:
         >>> [is_path(spec) for spec in ("a.csv", "./data", "parts/*.tsv.gz", "owner/name", "owner/name:config")]
         [True, True, True, False, False]
     """
+    if spec in NAMED:  # whatever lies here; a folder that is called so is ./name
+        return False
     name = spec.partition(":")[0]  # a Hub name has one slash, and a colon before its configuration
     return (
         spec.startswith((".", "/", "~"))
@@ -90,6 +96,108 @@ def parts_of(folder: Path) -> dict[str, list[Path]]:
         elif any("_matched" in path.name for path in found):
             parts[part] = [path for path in found if "_mismatched" not in path.name]
     return {part: found for part, found in parts.items() if found} or {"train": files}
+
+
+def named_files(named: NamedSet, part: str, data_dir: str) -> list[Path]:
+    """The files of a part of a named set: one, or all documents where the set is folders of them.
+
+    They are looked for in folders of `data_dir` that are called as the set is, and then in `data_dir` itself: first by the names
+    under which they were published, then by general patterns. All may be compressed.
+
+    Args:
+        named: the set.
+        part: of it.
+        data_dir: a folder.
+
+    Raises:
+        DataError: in one line, for a part that the set does not have, a file that is not there, or several that may be meant.
+    """
+    found = _find_named_files(named, part, data_dir)
+    if found:
+        return found
+    place = named.part(part)
+    patterns = [f"{pattern} ({' '.join(named.endings)})" for pattern in place.general]
+    wanted = ", ".join([*(f"{name}/*.txt" for name in place.folders), *place.published, *patterns])
+    remedy = "put one there, or leave --data-dir out to read it from the Hub"
+    if part == "train" and named.evaluated_only:
+        remedy = f"{named.name} is only evaluated on: give it to --eval-on"
+    where = " or ".join(shown(folder) for folder in [*_own_folders(named, data_dir), Path(data_dir)])
+    raise DataError(
+        f"{named.name}: no file for its {part} part in {where}; looked for {wanted}, compressed or not; {remedy}"
+    )
+
+
+def has_named_files(named: NamedSet, part: str, data_dir: str) -> bool:
+    """Whether there are such files.
+
+    Raises:
+        DataError: for several files that may be meant.
+    """
+    return part in named.parts and bool(_find_named_files(named, part, data_dir))
+
+
+def _find_named_files(named: NamedSet, part: str, data_dir: str) -> list[Path]:
+    place = named.part(part)
+    folder = Path(data_dir).expanduser()
+    for folders, foreign in (
+        (_own_folders(named, data_dir), set()),
+        ([folder], _published_by_others(named)),
+    ):
+        documents = [path for inner in folders for path in _documents(inner, place.folders)]
+        if documents:
+            return documents
+        files = [path for inner in folders for path in _entries(inner) if file_format(path) and not path.is_dir()]
+        files = [path for path in files if not path.name.startswith(".") and _bare(path) not in foreign]
+        for found in _candidates(files, named, place):
+            if len(found) > 1:
+                several = " and ".join(shown(path.relative_to(folder)) for path in found)
+                raise DataError(
+                    f"{named.name}: {shown(folder)} has several files for its {part} part, {several}; name the file that is "
+                    f"meant in place of {named.name}, or leave one there"
+                )
+            if found:
+                return found
+    return []
+
+
+def _own_folders(named: NamedSet, data_dir: str) -> list[Path]:
+    """The folders in a folder that are called as the set is."""
+    folder = Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {shown(folder)} for the files of {named.name}; check --data-dir")
+    return [path for path in _entries(folder) if plain_name(path.name) in named.aliases and path.is_dir()]
+
+
+def _candidates(files: Sequence[Path], named: NamedSet, place: Part) -> Iterator[list[Path]]:
+    """Files that may be meant, the best first."""
+    for name in place.published:
+        yield [path for path in files if _bare(path) == name.lower()]
+    yield [
+        path
+        for path in files
+        if file_format(path) in named.endings and any(fnmatchcase(_bare(path), pattern) for pattern in place.general)
+    ]
+
+
+def _bare(path: Path) -> str:
+    """A file's name in lower case, without the ending of a compression."""
+    name = PurePath(path.name.lower())
+    return name.stem if name.suffix in COMPRESSIONS else name.name
+
+
+def _published_by_others(named: NamedSet) -> set[str]:
+    """Names that are those of other sets only, which general patterns may match where all lie in one folder."""
+    own = {name.lower() for part in named.parts.values() for name in part.published}
+    every = {name.lower() for other in NAMED.values() for part in other.parts.values() for name in part.published}
+    return every - own
+
+
+def _documents(folder: Path, inner: Sequence[str]) -> list[Path]:
+    """All documents in folders of documents; none where one of the folders is missing."""
+    folders = [folder / name for name in inner]
+    if not all(path.is_dir() for path in folders):
+        return []
+    return [path for found in folders for path in _entries(found) if file_format(path) == ".txt"]
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -71,7 +71,7 @@ def passages(docstring: str, shortest: int, longest: int) -> list[Passage]:
 
 
 def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
-    for heading, underlined, under in _sections(text):
+    for heading, underlined, under in sections(text):
         section = _SECTIONS.get(heading.lower())
         if section is None:
             continue
@@ -84,7 +84,7 @@ def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
             yield section, paragraph
 
 
-def _sections(text: str) -> Iterator[tuple[str, bool, str]]:
+def sections(text: str) -> Iterator[tuple[str, bool, str]]:
     """Each heading, whether it is underlined, and what stands under it; first what stands before any heading."""
     heading, underlined, start = "", False, 0
     for match in _HEADING.finditer(text):

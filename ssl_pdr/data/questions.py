@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+from numpy.typing import NDArray
 
+from ssl_pdr.data.checks import Keys, text_key
 from ssl_pdr.data.columns import Problems
 from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import Source, raw_rows, source_name
@@ -18,6 +24,7 @@ from ssl_pdr.errors import DataError
 
 Question: TypeAlias = dict[str, Any]
 
+ANSWERABLE, UNANSWERABLE = 0, 1
 _BATCH = 256
 _SCHEMA = pa.schema(
     [
@@ -30,14 +37,33 @@ _SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """The questions of one source.
+
+    Attributes:
+        rows: on disk, as `load_questions` describes them.
+        labels: (n,) int32, `ANSWERABLE` or `UNANSWERABLE`; −1 where the answer is not known.
+        keys: (n,) uint64, equal for questions that are the same, about passages that are the same.
+        digest: SHA-256 over all rows in their order.
+        notes: what was counted.
+    """
+
+    rows: Dataset
+    labels: NDArray[np.int32]
+    keys: Keys
+    digest: str
+    notes: dict[str, int]
+
+
 def load_questions(
     source: Source, *, reading: Reading | None = None, part: str = "train"
 ) -> tuple[Dataset, dict[str, int]]:
     """Read questions in SQuAD's shape; they stay on disk.
 
     Args:
-        source: SQuAD's json (v1.1 or v2.0), MRQA's json lines, a Hub name, or rows with `question` and `context`, and
-            where there are any `id`, `title` (what a budget by group keeps together) and `answers`.
+        source: SQuAD's json (v1.1 or v2.0), MRQA's json lines, a data set of the paper, a Hub name, or rows with `question` and
+            `context`, and where there are any `id`, `title` (what a budget by group keeps together) and `answers`.
         reading: encoding, and what is done with bad rows.
         part: of a folder or a Hub data set.
 
@@ -53,51 +79,113 @@ def load_questions(
         >>> load_questions(rows)[0][0]["answers"]
         {'text': ['Ada'], 'answer_start': [7]}
     """
+    questions = read_questions(source, reading=reading, part=part)
+    return questions.rows, questions.notes
+
+
+def read_questions(
+    source: Source, *, reading: Reading | None = None, part: str = "train", to_train: bool = False
+) -> Questions:
+    """As `load_questions`, with what else is worth knowing of them.
+
+    Args:
+        source: see `load_questions`.
+        reading: see `load_questions`.
+        part: see `load_questions`.
+        to_train: leave out, and count, questions none of whose answers is where it is said to be.
+
+    Raises:
+        DataError: in one line, for rows of another shape, and for an id that occurs twice.
+    """
     name = source_name(source)
-    problems = Problems()
+    problems, misplaced = Problems(), list[str]()
     rows = _checked(source, reading or Reading(), problems, name, part)
+    if to_train:
+        rows = _in_place(rows, misplaced)
     file = scratch_file()
-    count = 0
+    digest = hashlib.sha256()
+    labels: list[int] = []
+    keys: list[int] = []
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
         while batch := list(islice(rows, _BATCH)):
             try:
                 writer.write_table(pa.Table.from_pylist(batch, _SCHEMA))
             except UnicodeEncodeError:
                 raise DataError(f"{name}: a text holds half of a character (a lone surrogate); mend it") from None
-            count += len(batch)
-    if count == 0:
+            digest.update("".join(json.dumps(row) for row in batch).encode())
+            labels += [_answerable(row["answers"]) for row in batch]
+            keys += [text_key(row["question"], row["context"]) for row in batch]
+    counts = dict(problems.counts)
+    if misplaced:
+        counts[f"questions whose answer is not at its offset, left out (the first: {misplaced[0]})"] = len(misplaced)
+    if not labels:
         Path(file).unlink()
-        raise DataError(f"{name} has no questions that can be used; expected some")
-    return Dataset.from_file(str(file)), dict(problems.counts)
+        counted = "".join(f"; {number} {kind}" for kind, number in counts.items())
+        raise DataError(f"{name} has no questions that can be used{counted}; expected some")
+    return Questions(
+        rows=Dataset.from_file(str(file)),
+        labels=np.array(labels, np.int32),
+        keys=np.array(keys, np.uint64),
+        digest=digest.hexdigest(),
+        notes=counts,
+    )
+
+
+def _answerable(answers: Any) -> int:
+    if answers is None:
+        return -1
+    return ANSWERABLE if answers["text"] else UNANSWERABLE
+
+
+def _in_place(rows: Iterator[Question], misplaced: list[str]) -> Iterator[Question]:
+    """The questions with those of their answers that the passage has at their offsets."""
+    for row in rows:
+        if row["answers"] is None or not row["answers"]["text"]:
+            yield row
+            continue
+        spans = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+        kept = [(text, start) for text, start in spans if text and row["context"].startswith(text, start)]
+        if not kept:
+            misplaced.append(row["id"])
+            continue
+        yield {**row, "answers": {"text": [t for t, _ in kept], "answer_start": [s for _, s in kept]}}
 
 
 def _checked(source: Source, reading: Reading, problems: Problems, name: str, part: str) -> Iterator[Question]:
+    seen: set[str] = set()
     for number, row in raw_rows(source, reading, problems.counts, part):
-        for column in ("question", "context"):
-            value = row.get(column)
-            if not isinstance(value, str) or not value.strip():
-                got = "nothing" if value is None or value == "" else f"{type(value).__name__} {str(value)[:40]!r}"
-                reason = f"row {number} has {got} as its {column!r}, expected text"
-                break
-        else:
+        reason = _flaw(row, number)
+        question_id = str(row.get("id", number))
+        if reason is None and question_id in seen:
+            reason = f"row {number} has the id {question_id!r}, which an earlier one has too"
+        if reason is None:
+            seen.add(question_id)
             answers = _plain(row.get("answers"))
-            if answers is None or _are_answers(answers):
-                yield {
-                    "id": str(row.get("id", number)),
-                    "title": None if row.get("title") is None else str(row["title"]),
-                    "question": row["question"],
-                    "context": row["context"],
-                    "answers": None
-                    if answers is None
-                    else {key: list(answers[key]) for key in ("text", "answer_start")},
-                }
-                continue
-            reason = (
-                f"row {number} has answers {str(answers)[:60]!r}, expected equally long lists text and answer_start"
-            )
-        if not reading.skip_bad_rows:
+            yield {
+                "id": question_id,
+                "title": None if row.get("title") is None else str(row["title"]),
+                "question": row["question"],
+                "context": row["context"],
+                "answers": answers and {key: list(answers[key]) for key in ("text", "answer_start")},
+            }
+        elif reading.skip_bad_rows:
+            problems.add("rows that are no question", number)
+        else:
             raise DataError(f"{name}: {reason}; mend it, or count such rows with --skip-bad-rows")
-        problems.add("rows that are no question", number)
+
+
+def _flaw(row: Mapping[str, Any], number: int) -> str | None:
+    """Why this row is no question; None for one that is."""
+    for column in ("question", "context"):
+        value = row.get(column)
+        if not isinstance(value, str) or not value.strip():
+            got = "nothing" if value is None or value == "" else f"{type(value).__name__} {str(value)[:40]!r}"
+            text = "; rows with a text are for --task classification" if "text" in row or "sentence" in row else ""
+            return f"row {number} has {got} as its {column!r}, expected text{text}"
+    answers = _plain(row.get("answers"))
+    if answers is None or _are_answers(answers):
+        return None
+    return f"row {number} has answers {str(answers)[:60]!r}, expected equally long lists text and answer_start"
 
 
 def _plain(answers: Any) -> Any:

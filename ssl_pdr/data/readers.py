@@ -10,7 +10,7 @@ import re
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
@@ -43,6 +43,8 @@ class Reading:
         encoding: of text files, as Python calls it; a byte order mark is taken off.
         skip_bad_rows: whether rows that cannot be used are counted, rather than an error.
         split_documents: what is a document in a .txt file: a `line`, or a `paragraph`, which blank lines end.
+        data_dir: a folder with the files of named data sets, as `ssl_pdr.data.catalogue` knows them; None reads those from the
+            Hub.
 
     Raises:
         ConfigError: for an encoding that Python does not know, or another way to split.
@@ -55,6 +57,7 @@ class Reading:
     encoding: str = "utf-8"
     skip_bad_rows: bool = False
     split_documents: str = "line"
+    data_dir: str | None = field(default=None, repr=False)  # where files lie is no part of how a table was converted
 
     def __post_init__(self) -> None:
         try:
@@ -93,7 +96,7 @@ def known_endings() -> str:
     return f"{', '.join(FORMATS)} (all but .parquet also with {' or '.join(COMPRESSIONS)})"
 
 
-def read_rows(path: Path, how: Reading, tally: Counter[str]) -> Iterator[tuple[int, Row]]:
+def read_rows(path: Path, how: Reading, tally: Counter[str], *, ending: str | None = None) -> Iterator[tuple[int, Row]]:
     r"""The rows of a file as it holds them, read one by one.
 
     Cells of csv and tsv stay the text that they are; txt gives `text`; SQuAD's json and MRQA's jsonl give one row per question,
@@ -103,6 +106,7 @@ def read_rows(path: Path, how: Reading, tally: Counter[str]) -> Iterator[tuple[i
         path: of a file in one of `FORMATS`.
         how: encoding, and what is done with bad rows.
         tally: counts what is left out, by its kind.
+        ending: of the format that it is in, where its name says another one.
 
     Returns:
         (number, row); rows are numbered from 1, with the bad ones.
@@ -120,8 +124,9 @@ def read_rows(path: Path, how: Reading, tally: Counter[str]) -> Iterator[tuple[i
          {'rows with a wrong number of fields': 1})
     """
     number, first_bad, usable = 0, None, False
+    ending = ending or file_format(path)
     try:
-        for number, row in enumerate(_rows(path, how, tally), 1):
+        for number, row in enumerate(_rows(path, ending, how, tally), 1):
             if not isinstance(row, Bad):
                 usable = True
                 yield number, row
@@ -134,7 +139,7 @@ def read_rows(path: Path, how: Reading, tally: Counter[str]) -> Iterator[tuple[i
             raise DataError(f"none of its {number} rows can be used; the first: {first_bad.problem}")
         if number == 0:
             raise DataError(
-                f"the file has no rows; expected {'a header and rows' if file_format(path) in _WITH_HEADER else 'some'}"
+                f"the file has no rows; expected {'a header and rows' if ending in _WITH_HEADER else 'some'}"
             )
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from None
@@ -142,11 +147,11 @@ def read_rows(path: Path, how: Reading, tally: Counter[str]) -> Iterator[tuple[i
         raise DataError(f"{shown(path)} is not {how.encoding}: {error}; name its encoding with --encoding") from None
     except (OSError, EOFError, ValueError, zlib.error, pa.ArrowException) as error:
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"cannot read {shown(path)} as {file_format(path)[1:]}: {reason}; is it whole?") from None
+        raise DataError(f"cannot read {shown(path)} as {ending[1:]}: {reason}; is it whole?") from None
 
 
-def _rows(path: Path, how: Reading, tally: Counter[str]) -> Iterator[Row | Bad]:
-    match file_format(path):
+def _rows(path: Path, ending: str, how: Reading, tally: Counter[str]) -> Iterator[Row | Bad]:
+    match ending:
         case ".csv":
             return _read_csv(path, how.encoding, tally)
         case ".tsv":

@@ -1,4 +1,4 @@
-"""Where text comes from: embedded corpora, files, folders, the Hub, tables and lists in Python; labelled or not."""
+"""Where text comes from: embedded corpora, named sets, files, folders, the Hub, tables and lists in Python; labelled or not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import datasets
 import pandas as pd
 from datasets import Dataset
 
+from ssl_pdr.data.catalogue import find_named, unknown_set
 from ssl_pdr.data.columns import ColumnReader, Columns, Problems, TextRow
-from ssl_pdr.data.locations import find_files, is_path, parts_of
-from ssl_pdr.data.readers import FORMATS, Reading, read_rows
+from ssl_pdr.data.locations import find_files, has_named_files, is_path, named_files, parts_of
+from ssl_pdr.data.named import QUESTIONS, NamedSet
+from ssl_pdr.data.readers import FORMATS, Reading, file_format, read_rows
 from ssl_pdr.data.tables import Table, cache_key, store
-from ssl_pdr.errors import DataError, unknown_name
+from ssl_pdr.errors import DataError
 
 # What people may give: a name or a path; a table, a stream or a data frame; rows; or texts alone.
 Source: TypeAlias = "str | Path | Dataset | datasets.IterableDataset | pd.DataFrame | Sequence[Any] | Iterable[Any]"
@@ -40,11 +42,12 @@ def read_table(
     """All rows of a source, on disk.
 
     Args:
-        source: see `Source`; `owner/name`, `owner/name:configuration` or `owner/name:configuration:split` for the Hub.
-        columns: which is which.
+        source: see `Source`; a name in `ssl_pdr.data.catalogue.NAMED`; `owner/name`, `owner/name:configuration` or
+            `owner/name:configuration:split` for the Hub.
+        columns: which is which; a named set has its own.
         reading: how files are read.
         labelled: whether labels are wanted, None where there are any; without, rows that have no text are left out and counted.
-        part: of a folder or a Hub data set: train, validation or test.
+        part: of a folder or a Hub data set: train, validation or test; or one that a named set has.
 
     Raises:
         DataError: in one line, for whatever is wrong with the data.
@@ -52,8 +55,10 @@ def read_table(
     name = source_name(source)
     problems = Problems()
     rows = text_rows(source, columns, reading, problems, labelled=labelled, part=part)
-    files = _files(source, part)
-    return store(rows, problems, cache_key(files, columns, reading, labelled) if files else None, name)
+    files = _files(source, part, reading)
+    # Read by name, the labels of a file are others than those that it holds.
+    how = (columns, reading, labelled, *([name] if find_named(source) else []))
+    return store(rows, problems, cache_key(files, *how) if files else None, name)
 
 
 def text_rows(
@@ -69,6 +74,9 @@ def text_rows(
     """The rows of a source as they are read, from the beginning at each call; `streaming` downloads no Hub data set."""
     name = source_name(source)
     skip = reading.skip_bad_rows
+    named = find_named(source)
+    if named is not None:
+        columns = _named_columns(named, columns, labelled=labelled)
     reader = ColumnReader(name, columns, labelled=labelled, skip=skip, problems=problems)
     return reader.read(raw_rows(source, reading, problems.counts, part, streaming=streaming))
 
@@ -76,13 +84,17 @@ def text_rows(
 def raw_rows(
     source: Source, reading: Reading, tally: Counter[str], part: str = "train", *, streaming: bool = False
 ) -> RawRows:
-    """Numbered rows of any source, as it holds them.
+    """Numbered rows of any source, as it holds them; those of a named set in one shape, wherever they are read from.
 
     Raises:
         DataError: in one line, while reading too.
     """
+    named = find_named(source)
+    if named is not None:
+        rows = _named_rows(named, reading, tally, part, streaming=streaming)
+        return named.rows(rows, tally, skip_bad_rows=reading.skip_bad_rows)
     if isinstance(source, str | Path):
-        files = _files(source, part)
+        files = _files(source, part, reading)
         if files:
             return chain.from_iterable(read_rows(path, reading, tally) for path in files)
         return _of_table(_from_hub(str(source), part, streaming=streaming))
@@ -96,6 +108,33 @@ def raw_rows(
             f"got a {type(source).__name__}{parts}, expected a list of texts or of rows, a data frame, or one table of `datasets`"
         )
     return _of_python(source)
+
+
+def _named_columns(named: NamedSet, columns: Columns, *, labelled: bool | None) -> Columns:
+    """Those of `NamedSet.rows`. The group that the set has wins: scores are given by it."""
+    if named.task == QUESTIONS:
+        raise DataError(f"{named.name} holds questions, expected rows to classify; --task question-answering takes it")
+    pair = "text_pair" if named.pairs else None
+    return Columns("text", pair, "label", None if labelled is False else named.group or columns.group)
+
+
+def _named_rows(named: NamedSet, reading: Reading, tally: Counter[str], part: str, *, streaming: bool) -> RawRows:
+    place = named.part(part)
+    if reading.data_dir is None:
+        rows = _of_table(_from_named_hub(named, part, streaming=streaming))
+        return rows if place.hub.subset is None else (r for r in rows if r[1].get("subset") == place.hub.subset)
+    files = named_files(named, part, reading.data_dir)
+    if files[0].parent.name in {Path(folder).name for folder in place.folders}:
+        return _of_documents(files, reading, tally)
+    ending = ".tsv" if file_format(files[0]) == ".txt" else None  # as HANS and MultiNLI call theirs
+    return read_rows(files[0], reading, tally, ending=ending)
+
+
+def _of_documents(files: Sequence[Path], reading: Reading, tally: Counter[str]) -> RawRows:
+    """A row of each file; the name of its folder is the label, but for those without one."""
+    for number, path in enumerate(files, 1):
+        text = "\n".join(row["text"] for _, row in read_rows(path, reading, tally))
+        yield number, {"text": text, "label": None if path.parent.name == "unsup" else path.parent.name}
 
 
 def _of_python(rows: Iterable[Any]) -> RawRows:
@@ -132,14 +171,25 @@ def _of_table(table: Any) -> RawRows:
             yield number, row
 
 
-def _files(source: Source, part: str) -> list[Path]:
+def _files(source: Source, part: str, reading: Reading) -> list[Path]:
+    named = find_named(source)
+    if named is not None:
+        return [] if reading.data_dir is None else named_files(named, part, reading.data_dir)
     return find_files(str(source), part) if isinstance(source, str | Path) and is_path(str(source)) else []
 
 
-def has_part(source: Source, part: str) -> bool:
-    """Whether a folder or a Hub data set has such a part of its own: of the Hub this is known by trying."""
+def has_part(source: Source, part: str, reading: Reading | None = None) -> bool:
+    """Whether a folder, a named or a Hub data set has such a part of its own: of the Hub this is known by trying.
+
+    Raises:
+        DataError: there are several files that it may be.
+    """
     if not isinstance(source, str | Path):
         return False
+    named = find_named(source)
+    if named is not None:
+        data_dir = None if reading is None else reading.data_dir
+        return part in named.parts if data_dir is None else has_named_files(named, part, data_dir)
     if is_path(str(source)):
         path = Path(source).expanduser()
         return path.is_dir() and part in parts_of(path)
@@ -156,7 +206,7 @@ def _from_hub(spec: str, part: str, *, streaming: bool) -> Any:
     near = difflib.get_close_matches(spec, EMBEDDED, n=1)
     if near or "/" not in name:
         raise DataError(
-            f"{unknown_name('data', spec, EMBEDDED)}; a file needs its ending ({', '.join(FORMATS)}), a Hub name its owner "
+            f"{unknown_set('data', spec, EMBEDDED)}; a file needs its ending ({', '.join(FORMATS)}), a Hub name its owner "
             "(owner/name)"
         )
     if split and part != "train":
@@ -168,4 +218,16 @@ def _from_hub(spec: str, part: str, *, streaming: bool) -> Any:
         raise DataError(
             f"cannot load {spec!r} ({split or part}) from the Hub: {reason}; without a network use a file or: "
             f"{', '.join(EMBEDDED)}"
+        ) from None
+
+
+def _from_named_hub(named: NamedSet, part: str, *, streaming: bool) -> Any:
+    hub = named.part(part).hub
+    try:
+        return datasets.load_dataset(**hub.arguments(), streaming=streaming)
+    except Exception as error:  # noqa: BLE001  # as above
+        reason = " ".join(str(error).split())[:160]
+        raise DataError(
+            f"cannot load {named.name} ({part}) from the Hub ({hub.repository}): {reason}; without a network give --data-dir a "
+            f"folder with the files of {named.title}"
         ) from None

@@ -193,6 +193,7 @@ def split_labels(
     per_class: int | None = None,
     groups: Iterable[object] | None = None,
     data_hash: str | None = None,
+    classes: int = 2,
 ) -> LabelSplit:
     """Choose the rows that keep their label: exactly as many as asked for, at least one of every class.
 
@@ -206,7 +207,7 @@ def split_labels(
     nested in each other, numbers per class among themselves. Rows without a label have no influence.
 
     Args:
-        labels: one label a row, integers or strings, of at least two classes. None, NaN and the NA of pandas are
+        labels: one label a row, integers or strings, of at least two classes unless `classes` is 1. None, NaN and the NA of pandas are
             rows without a label: no budget counts them, and they are always unlabelled.
         fraction: the budget as a share of the rows that have a label, in (0, 1]; it is read as the decimal number
             that it prints as, and rounded to whole rows. No budget at all is 1.0.
@@ -217,6 +218,7 @@ def split_labels(
             to choose for a strategy then, and `group` is refused.
         groups: for `group`, one integer or string a row, such as the article that it is from.
         data_hash: kept for `LabelSplit.verify`; give one that changes with the texts.
+        classes: so many there have to be at least.
 
     Returns:
         The split; with fraction 1.0 all rows without a label, and no others, are in `unlabelled`.
@@ -241,23 +243,23 @@ def split_labels(
     """
     budget, seed = Budget.of(fraction, count, per_class), whole_number("seed", seed, 0)
     _check_groups_wanted(_known_strategy(strategy), budget, groups)
-    codes, classes = class_codes(labels)
+    codes, found = class_codes(labels)
     (with_label,) = np.nonzero(codes >= 0)
-    _check_classes(len(codes), len(with_label), classes)
+    _check_classes(len(codes), len(with_label), found, classes)
     group_codes = None if groups is None else _group_codes(groups, len(codes))[with_label]
-    chosen = with_label[_choose(codes[with_label], classes, group_codes, budget, strategy, seed)]
+    chosen = with_label[_choose(codes[with_label], found, group_codes, budget, strategy, seed)]
     unlabelled = np.ones(len(codes), dtype=bool)
     unlabelled[chosen] = False
-    kept, totals = (np.bincount(codes[rows], minlength=len(classes)).tolist() for rows in (chosen, with_label))
+    kept, totals = (np.bincount(codes[rows], minlength=len(found)).tolist() for rows in (chosen, with_label))
     return LabelSplit(
         labelled=np.flatnonzero(~unlabelled),
         unlabelled=np.flatnonzero(unlabelled),
         budget=budget,
         seed=seed,
         strategy=strategy,
-        labels_hash=codes_hash(codes, classes),
+        labels_hash=codes_hash(codes, found),
         data_hash=data_hash,
-        class_counts=dict(zip(classes, zip(kept, totals, strict=True), strict=True)),
+        class_counts=dict(zip(found, zip(kept, totals, strict=True), strict=True)),
     )
 
 
@@ -311,11 +313,12 @@ def _check_groups_wanted(strategy: str, budget: Budget, groups: object) -> None:
         raise ConfigError(f"split strategy {strategy!r}: got groups, which it ignores; leave them out or take 'group'")
 
 
-def _check_classes(n_rows: int, n_labels: int, classes: Collection[Label]) -> None:
+def _check_classes(n_rows: int, n_labels: int, classes: Collection[Label], wanted: int) -> None:
+    expected = f"expected at least {wanted} class{'es' * (wanted > 1)}; check the label column"
     if n_rows and not n_labels:
-        raise DataError(f"got {n_rows} rows and none with a label, expected at least 2 classes; check the label column")
-    if len(classes) < 2:
-        raise DataError(f"got {n_labels} labels of {len(classes)} classes, expected at least 2; check the label column")
+        raise DataError(f"got {n_rows} rows and none with a label, {expected}")
+    if len(classes) < wanted:
+        raise DataError(f"got {n_labels} labels of {len(classes)} classes, {expected}")
 
 
 def _group_codes(groups: Iterable[object], n_rows: int) -> IntArray:

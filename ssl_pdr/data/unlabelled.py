@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_pdr.data.catalogue import unlabelled_part
 from ssl_pdr.data.checks import Keys, duplicates, overlap, text_key
 from ssl_pdr.data.columns import Columns, Problems
 from ssl_pdr.data.corpus import Corpus
@@ -56,7 +57,10 @@ class TextStream:
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         self.problems = Problems()
-        rows = text_rows(self.source, self.columns, self.reading, self.problems, labelled=False, streaming=True)
+        part = unlabelled_part(self.source)
+        rows = text_rows(
+            self.source, self.columns, self.reading, self.problems, labelled=False, part=part, streaming=True
+        )
         for number, row in enumerate(rows, 1):
             if self.pairs != (row.pair is not None):
                 raise DataError(_other_shape(source_name(self.source), pairs=self.pairs))
@@ -117,7 +121,7 @@ def load_unlabelled(
     """Read corpora without labels; rows that hold no text are left out and counted.
 
     Args:
-        sources: as `load_corpus` takes them; a string may end in `:WEIGHT`.
+        sources: as `load_corpus` takes them; a string may end in `:WEIGHT`. Of IMDB the part without labels is read.
         corpus: the labelled data, whose texts the corpora are compared with; None where there are none.
         columns: of the labelled data; a corpus that has no such columns is guessed.
         reading: encoding, and what is done with bad rows.
@@ -144,7 +148,7 @@ def load_unlabelled(
                 raise DataError(f"{name} has no rows with a text; expected some")
             made.append(UnlabelledCorpus(name, rows, weight, {}))
         else:
-            table = read_table(source, plain, reading, labelled=False)
+            table = read_table(source, plain, reading, labelled=False, part=unlabelled_part(source))
             notes = _counted(table, name) if corpus is None else _compared(table, corpus, name)
             made.append(UnlabelledCorpus(name, table, weight, notes))
     return made

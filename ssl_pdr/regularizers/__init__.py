@@ -1,5 +1,6 @@
 """The regularizers R: random and adversarial perturbation, R-Drop, and the Jacobian norm; one value per row."""
 
+from ssl_pdr.regularizers.adversarial import AdversarialTraining
 from ssl_pdr.regularizers.base import (
     CleanPass,
     Regularizer,
@@ -13,6 +14,7 @@ from ssl_pdr.regularizers.noise import RPT, VAT, DivergenceRegularizer, RDrop
 __all__ = [
     "RPT",
     "VAT",
+    "AdversarialTraining",
     "CleanPass",
     "DivergenceRegularizer",
     "JacobianRegularizer",

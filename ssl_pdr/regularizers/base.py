@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.errors import ConfigError
+from ssl_pdr.outputs import model_inputs, read_logits
 from ssl_pdr.perturbation import NoiseKey, RandomState, token_mask
 from ssl_pdr.registry import Registry
 from ssl_pdr.sites import SITES, Site, Transform, dropout_off, find_site, hooked, self_test, unwrap
@@ -21,8 +22,6 @@ Dropout = Literal["shared", "independent", "off"]
 TargetGrad = Literal["auto", "detach", "both"]
 TARGET_GRADS = ("auto", "detach", "both")
 DROPOUTS = ("shared", "independent", "off")
-# Keys of a batch that are ours, not the model's.
-RESERVED = frozenset({"labels", "label", "row_id", "row_weight"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class CleanPass:
     """What the forward pass without noise leaves behind for the loss and for the regularizer.
 
     Attributes:
-        logits: (B, C), with graph.
+        logits: (B, C), or (B, 2, T) for the start and the end of an answer, −inf outside of the support; with graph.
         embeddings: the tensor at the site, (B, T, E), in the graph; None where no site is used.
         mask: tokens that take noise, (B, T), bool; None likewise.
         state: the random state before the pass, so that its dropout masks can be drawn again.
@@ -46,7 +45,8 @@ class Regularizer(ABC):
     """A penalty on how much a model's posterior moves when its input embeddings do.
 
     Call it as `regularizer(model, inputs) -> (B,)`, or let an objective share the clean pass: `clean_pass`, then
-    `penalty`. The model is any module whose output has `.logits` of shape (B, C), C ≥ 2.
+    `penalty`. The model is any module whose output has `.logits` of shape (B, C), C ≥ 2, or `.start_logits` and `.end_logits`
+    of shape (B, T): then R is one term for each, averaged (Eq. 9).
 
     Args:
         site: where noise enters: `output` (what leaves the embedding module), `sum` (before its LayerNorm) or `word`.
@@ -57,6 +57,7 @@ class Regularizer(ABC):
 
     name: ClassVar[str]
     uses_site: ClassVar[bool] = True
+    labelled_only: ClassVar[bool] = False  # whether R is of labelled rows, and averaged over them
 
     def __init__(self, *, site: str = "output", dropout: Dropout = "independent", seed: int = 0) -> None:
         if site not in SITES:
@@ -75,8 +76,9 @@ class Regularizer(ABC):
         """R of each row.
 
         Args:
-            model: any module that returns `.logits`.
-            inputs: what the model takes, with `attention_mask` where there is padding; `labels` are ignored.
+            model: any module that returns `.logits`, or `.start_logits` and `.end_logits`.
+            inputs: what the model takes, with `attention_mask` where there is padding, and for answers `passage`, as
+                `read_logits` takes it; `labels` are ignored.
             row_ids: (B,), int64: noise is keyed by (seed, epoch, row id). Without them every call draws fresh noise.
 
         Returns:
@@ -123,7 +125,7 @@ class Regularizer(ABC):
         inner = unwrap(model)
         if self.uses_site and inner not in self._sites:
             site = find_site(inner, self.site)
-            self_test(inner, model_inputs(inputs), site)
+            self_test(inner, inputs, site)
             self._sites[inner] = site
 
     def _logits(self, model: nn.Module, inputs: Mapping[str, Any], transform: Transform | None) -> Tensor:
@@ -132,11 +134,7 @@ class Regularizer(ABC):
         at_site = nullcontext() if transform is None else hooked(inner, self._sites[inner], transform)
         without_dropout = dropout_off(inner) if self.dropout == "off" else nullcontext()
         with without_dropout, at_site:
-            logits = getattr(model(**model_inputs(inputs)), "logits", None)
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[1] < 2:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(f"expected logits of shape (batch, classes) with 2 classes or more, got {got}")
-        return logits
+            return read_logits(model(**model_inputs(inputs)), inputs)
 
     def _key(self, row_ids: Tensor | None, clean: CleanPass) -> tuple[NoiseKey, Tensor]:
         if row_ids is not None:
@@ -167,11 +165,6 @@ def get_regularizer(name: str) -> type[Regularizer]:
 def list_regularizers() -> list[str]:
     """The names of all regularizers, sorted."""
     return list(_REGISTRY)
-
-
-def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a batch that goes into the model: labels would make it compute a loss that nobody reads."""
-    return {key: value for key, value in batch.items() if key not in RESERVED}
 
 
 def check_target_grad(target_grad: str) -> None:

@@ -30,7 +30,8 @@ class JacobianRegularizer(Regularizer):
     """Jacobian regularization: R = ‖J‖²_F, J the Jacobian of the outputs with respect to the embeddings at the site.
 
     Exact (one backward pass per class), or estimated without bias from n random projections: for v uniform on the
-    sphere, C·‖Jᵀv‖² has mean ‖J‖²_F. Training differentiates twice: attention runs in its plain (math) form here.
+    sphere, C·‖Jᵀv‖² has mean ‖J‖²_F. Training differentiates twice: attention runs in its plain (math) form here. Of an
+    answer's start and end it is the average; there C is the number of positions, and projections are what can be paid for.
 
     Args:
         projections: None for the exact norm, or n ≥ 1.
@@ -91,33 +92,38 @@ class JacobianRegularizer(Regularizer):
         """R of each row, (B,), given the clean pass; differentiable once more."""
         with torch.enable_grad():
             logits = clean.logits.float() if clean.logits.dtype.itemsize < 4 else clean.logits
+            heads = logits.unsqueeze(1) if logits.dim() == 2 else logits
             if self.projections is None:
-                return self._exact(logits, clean)
-            return self._projected(logits, clean, row_ids)
+                return self._exact(heads, clean)
+            return self._projected(heads, clean, row_ids)
 
     def _exact(self, logits: Tensor, clean: CleanPass) -> Tensor:
         log_f = logits.log_softmax(-1)
         # Σ ‖∇f_i‖² / f_i is taken as Σ f_i ‖∇ log f_i‖², which has no division to blow up.
-        outputs = log_f if self.weighted else logits if self.of == "logits" else log_f.exp()
-        weights = log_f.exp() if self.weighted else torch.ones_like(log_f)
+        outputs = (log_f if self.weighted else logits if self.of == "logits" else log_f.exp()).flatten(1)
+        weights = (log_f.exp() if self.weighted else torch.ones_like(log_f)).flatten(1)
         rows = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
         norms = torch.stack([_squared_gradient(outputs, row.expand_as(outputs), clean) for row in rows], dim=-1)
-        return (weights * norms).sum(dim=-1)
+        return (weights * norms).sum(dim=-1) / logits.shape[1]
 
     def _projected(self, logits: Tensor, clean: CleanPass, row_ids: Tensor | None) -> Tensor:
-        count, classes = self.projections or 1, logits.shape[1]
+        """Estimates from one random vector over all heads at once, each of which has noise of its own."""
+        count, (_, heads, classes) = self.projections or 1, logits.shape
         key, rows = self._key(row_ids, clean)
-        draws = torch.arange(count, device=rows.device).expand(len(rows), count)
-        sphere = keyed_normal(key, rows, draws, classes).to(logits.dtype)
-        sphere = sphere / sphere.norm(dim=-1, keepdim=True)
+        draws = torch.arange(count * heads, device=rows.device).expand(len(rows), count * heads)
+        supported = logits != -torch.inf
+        normal = keyed_normal(key, rows, draws, classes).to(logits.dtype)
+        sphere = normal.view(len(rows), count, heads, classes) * supported.unsqueeze(1)
+        sphere = sphere / sphere.flatten(2).norm(dim=-1)[..., None, None]
         root = (logits.log_softmax(-1) / 2).exp()
         outputs = root.square() if self.of == "posterior" and not self.weighted else logits
-        total = torch.zeros_like(logits[:, 0])
+        total = torch.zeros_like(logits[:, 0, 0])
         for v in sphere.unbind(dim=1):
             if self.weighted:  # M = LLᵀ with L = diag(√f)(I − √f√fᵀ), and the trace of Eq. 7 is ‖LᵀJ_z‖²_F
                 v = root * (v - root * (root * v).sum(dim=-1, keepdim=True))
             total = total + _squared_gradient(outputs, v, clean)
-        return total / count * (classes if self.unbiased else 1)
+        outcomes = supported.sum(dim=(1, 2)) if self.unbiased else 1
+        return total / count * outcomes / heads
 
     def _keep(self, embeddings: Tensor) -> Tensor:
         return embeddings if embeddings.requires_grad else embeddings.detach().requires_grad_()
@@ -164,7 +170,7 @@ class WeightedJacobianRegularizer(JacobianRegularizer):
 
 
 def _squared_gradient(outputs: Tensor, weights: Tensor, clean: CleanPass) -> Tensor:
-    """‖Jᵀw‖² of each row, (B,), J the Jacobian of `outputs` (B, C) and w `weights` (B, C); padding does not count.
+    """‖Jᵀw‖² of each row, (B,), J the Jacobian of `outputs` (B, …) and w `weights`, of the same shape; padding does not count.
 
     `weights` may depend on the embeddings: they are held still for this derivative, not for the next one.
     """

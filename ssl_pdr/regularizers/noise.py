@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_pdr.divergences import Divergence, get_divergence
 from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.outputs import per_row
 from ssl_pdr.perturbation import (
     RandomState,
     check_radius,
@@ -71,14 +72,14 @@ class DivergenceRegularizer(Regularizer):
         with torch.no_grad():
             logits = self._logits(model, inputs, self._without_noise(clean))
             present.restore()
-            return self.divergence.from_logits(clean.logits, logits)
+            return per_row(self.divergence.from_logits(clean.logits, logits))
 
     def _without_noise(self, clean: CleanPass) -> Transform | None:
         """What the second pass does at the site, noise apart."""
         return None
 
     def _compare(self, clean: Tensor, noisy: Tensor) -> Tensor:
-        return self.divergence.from_logits(clean.detach() if self.detaches_target else clean, noisy)
+        return per_row(self.divergence.from_logits(clean.detach() if self.detaches_target else clean, noisy))
 
 
 @register_regularizer("rpt")

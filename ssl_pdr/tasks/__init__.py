@@ -2,5 +2,6 @@
 
 from ssl_pdr.tasks.base import Task, list_tasks
 from ssl_pdr.tasks.classification import SequenceClassification
+from ssl_pdr.tasks.question_answering import QuestionAnswering
 
-__all__ = ["SequenceClassification", "Task", "list_tasks"]
+__all__ = ["QuestionAnswering", "SequenceClassification", "Task", "list_tasks"]

@@ -7,16 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 
 from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
+from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.errors import ModelError
 from ssl_pdr.registry import Registry
 
 Scores = dict[str, float]
+Prediction = dict[str, Any]  # of one row, as a line of JSON
 
 
 class Task(Protocol):
@@ -37,8 +37,17 @@ class Task(Protocol):
     ) -> Any:
         """The table's rows as model inputs, with `labels` where the table has a `label`; found again by `key`."""
 
-    def scores(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Scores:
-        """The task's metrics, the main one first."""
+    def judge(self, logits: Any, features: Any, evaluated: EvaluationSet) -> tuple[Scores, list[Prediction]]:
+        """The set's scores, the main one first, and a prediction for each of its rows."""
+
+    def tuned(self, scores: Scores) -> Task:
+        """The task with what can be chosen by scores on the development set."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the configuration of a trained model has to say for it to be evaluated as it was trained."""
+
+    def label_text(self, label: Any, ids: Sequence[int], tokenizer: Any) -> str | None:
+        """A label of a row of these tokens for people; None for no label."""
 
 
 TASKS: Registry[type[Task]] = Registry("task")

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
 
+from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.data.tables import feature_file
 from ssl_pdr.errors import ConfigError
-from ssl_pdr.objective import UNLABELLED
-from ssl_pdr.tasks.base import TASKS, Scores, load_weights
+from ssl_pdr.metrics.classification import accuracy_scores, collapse_logits, hans_scores
+from ssl_pdr.outputs import UNLABELLED
+from ssl_pdr.tasks.base import TASKS, Prediction, Scores, load_weights
 
 
 class SequenceClassification:
@@ -93,14 +94,45 @@ class SequenceClassification:
             rows, batched=True, remove_columns=table.column_names, cache_file_name=file, new_fingerprint=fingerprint
         )
 
-    def scores(self, logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Scores:
-        """Accuracy and macro F1 over the classes that occur, and the number of rows."""
-        predicted = logits.argmax(axis=-1)
-        return {
-            "accuracy": float(accuracy_score(labels, predicted)),
-            "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-            "rows": len(labels),
-        }
+    def judge(
+        self, logits: NDArray[np.floating[Any]], features: Any, evaluated: EvaluationSet
+    ) -> tuple[Scores, list[Prediction]]:
+        """Accuracy and macro F1 over the classes that occur, of HANS by heuristic too; and the predictions.
+
+        Args:
+            logits: (N, C).
+            features: not looked at.
+            evaluated: N rows; where it has fewer classes than the model, its `collapse` says which is which.
+        """
+        names = evaluated.label_names
+        labels = np.asarray(evaluated.rows["label"])
+        predicted = collapse_logits(logits, self.label_names, names, evaluated.collapse, evaluated.how)
+        heuristics = list(evaluated.rows["group"]) if evaluated.scoring == "hans" else []
+        scores = hans_scores(predicted, labels, heuristics) if heuristics else accuracy_scores(predicted, labels)
+        odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        probabilities = (odds / odds.sum(axis=1, keepdims=True)).round(6).tolist()
+        predictions = [
+            {
+                "row": row,
+                "prediction": names[guess],
+                "label": names[label],
+                "probabilities": dict(zip(self.label_names, shares, strict=True)),
+            }
+            for row, (guess, label, shares) in enumerate(zip(predicted, labels, probabilities, strict=True))
+        ]
+        return scores, predictions
+
+    def tuned(self, scores: Scores) -> SequenceClassification:
+        """The task as it is: nothing is chosen by scores."""
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Nothing: the classes are in the configuration already."""
+        return {}
+
+    def label_text(self, label: int, ids: Sequence[int], tokenizer: Any) -> str | None:
+        """The name of the class."""
+        return None if label == UNLABELLED else self.label_names[label]
 
 
 TASKS.register(SequenceClassification.name, SequenceClassification)

@@ -17,7 +17,7 @@ from transformers import BertTokenizer, DataCollatorWithPadding
 from ssl_pdr.data.collate import FAILURE, MixedCollator, MixedDataset, Mixture, PaddingCollator, mix
 from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, DataError, PDRError
-from ssl_pdr.objective import UNLABELLED
+from ssl_pdr.outputs import UNLABELLED
 
 COLUMNS = ("input_ids", "attention_mask", "labels")
 

@@ -96,6 +96,15 @@ def test_formats_are_told_by_the_ending() -> None:
     assert not any(file_format(Path(name)) for name in unknown)
 
 
+def test_a_file_may_be_in_another_format_than_its_ending_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt.gz", gzip.compress(contents()[".tsv"]))
+    assert [row for _, row in read_rows(path, Reading(), Counter(), ending=".tsv")] == ROWS
+    assert next(read_rows(path, Reading(), Counter())) == (1, {"text": "text\tlabel"})
+    write(path, path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="cannot read .* as tsv"):
+        list(read_rows(path, Reading(), Counter(), ending=".tsv"))
+
+
 def test_a_file_of_no_known_format(tmp_path: Path) -> None:
     assert "has the ending '.xml'; expected one of: .csv, .tsv" in error(write(tmp_path / "a.xml", "<a/>"))
 

@@ -11,6 +11,7 @@ from datasets import Dataset
 from transformers import BertTokenizerFast
 
 from ssl_pdr.data import tables
+from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.tasks import SequenceClassification, list_tasks
 from ssl_pdr.tasks.base import load_tokenizer, tokenizer_key
@@ -46,10 +47,34 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_scores() -> None:
+def test_scores_and_predictions() -> None:
     logits = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    scores = TASK.scores(logits, np.array([0, 1, 1, 0]))
+    rows = Dataset.from_dict({"text": ["a", "b", "c", "d"], "label": [0, 1, 1, 0]})
+    one = EvaluationSet("x", rows, "accuracy", np.zeros(4, np.uint64), TASK.label_names)
+    scores, predictions = TASK.judge(logits, None, one)
     assert scores == {"accuracy": 0.75, "macro_f1": pytest.approx((0.8 + 2 / 3) / 2), "rows": 4}
+    shares = {"no": pytest.approx(0.731059), "yes": pytest.approx(0.268941)}
+    assert predictions[2] == {"row": 2, "prediction": "no", "label": "yes", "probabilities": shares}
+    assert TASK.tuned(scores) is TASK
+    assert TASK.settings() == {}
+
+
+def test_hans_by_heuristic_with_classes_taken_as_one() -> None:
+    task = SequenceClassification(["contradiction", "entailment", "neutral"])
+    logits = np.log([[0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])
+    groups = ["subsequence", "subsequence", "constituent", "constituent"]
+    rows = Dataset.from_dict({"text": list("abcd"), "text_pair": list("abcd"), "label": [0, 1, 0, 1], "group": groups})
+    collapse = {"neutral": "non-entailment", "contradiction": "non-entailment"}
+    names = ("entailment", "non-entailment")
+    found = {}
+    for how in ("argmax", "sum"):
+        one = EvaluationSet("hans", rows, "hans", np.zeros(4, np.uint64), names, collapse, how)
+        scores, predictions = task.judge(logits, None, one)
+        found[how] = scores["accuracy"], scores["subsequence"], scores["constituent"]
+        assert set(predictions[0]["probabilities"]) == set(task.label_names)
+    assert found == {"argmax": (0.75, 0.5, 1.0), "sum": (0.75, 0.5, 1.0)}
+    assert task.label_text(-100, [], None) is None
+    assert task.label_text(2, [], None) == "neutral"
 
 
 def test_pairs_are_tokenized_together() -> None:
@@ -111,4 +136,4 @@ def test_large_tables_are_tokenized_once(words: BertTokenizerFast, monkeypatch: 
 
 
 def test_there_is_a_list_of_tasks() -> None:
-    assert list_tasks() == ["classification"]
+    assert list_tasks() == ["classification", "question-answering"]

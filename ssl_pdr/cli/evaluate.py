@@ -1,0 +1,109 @@
+"""`ssl-pdr evaluate`: what a finished run, or any trained model, scores on other sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.config import TrainConfig, make_config
+from ssl_pdr.errors import ConfigError
+
+
+@config_options(
+    "data_dir",
+    "eval_limit",
+    "text_column",
+    "pair_column",
+    "label_column",
+    "label_map",
+    "encoding",
+    "skip_bad_rows",
+    "max_length",
+    "collapse",
+    "Question answering",
+)
+def evaluate_command(
+    *,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a finished run, a model's folder, or a Hub model.", metavar="RUN|MODEL", show_default=False
+        ),
+    ],
+    on: Annotated[
+        list[str],
+        typer.Option("--on", help="What to evaluate on, as for --eval-on; may be repeated.", metavar="NAME|FILE"),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where predictions and scores go; for a model that is no run: nowhere by default.",
+            metavar="DIR",
+            show_default="RUN/evaluation",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the drop relative to the run's in-domain score.", metavar="FILE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    **given: Any,
+) -> None:
+    """Evaluate a trained model on any number of sets, in one go."""
+    from ssl_pdr.run_folder import RunFolder
+
+    folder = RunFolder(Path(source))
+    options = read_options(given)
+    result_of_run: dict[str, Any] = {}
+    if folder.is_run:
+        trained, result_of_run = folder.read_finished()
+        config = make_config(_to_read(trained), options, {"model": str(folder.model.absolute())})
+        output = folder.evaluation if output is None else output
+    else:
+        config = make_config({"max_length": 384}, options, {"model": source})
+        if plot is not None:
+            raise ConfigError(f"--plot draws the drop from a run's in-domain score; {source} is no run, leave it out")
+
+    from ssl_pdr.cli.live import LiveView, quiet, scores_table
+
+    quiet(verbose=False)
+    from ssl_pdr.evaluation import evaluate_model, relative_drop
+    from ssl_pdr.report.relative_drop import draw_relative_drops
+    from ssl_pdr.report.theory_plot import check_plot
+
+    if plot is not None:
+        check_plot(plot)
+    with LiveView(enabled=not as_json) as view:
+        result = evaluate_model(config.resolved(), on, view, output=output)
+    if result_of_run:
+        before = result_of_run["scores"]["in_domain"]
+        result["relative_drop"] = {name: relative_drop(before, scores) for name, scores in result["scores"].items()}
+    if plot is not None:
+        drops = {name: {"ours": drop, "paper": None} for name, drop in result["relative_drop"].items()}
+        rows = [{"label": Path(source).name, "drops": drops}]
+        draw_relative_drops({"title": "relative drop from the in-domain score", "rows": rows}, plot)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    console.print(scores_table(str(source), result["scores"], result.get("relative_drop", {})))
+    for name, facts in result["data"].items():
+        for kind, count in facts["notes"].items():
+            console.print(f"[dim]{escape(f'{name}: {kind}: {count}')}[/dim]", soft_wrap=True)
+    if output is not None:
+        console.print(f"predictions: {escape(str(output))}", soft_wrap=True)
+
+
+def _to_read(trained: TrainConfig) -> dict[str, Any]:
+    """What of a run's configuration says how further sets are read and scored."""
+    names = (
+        "data_dir text_column pair_column label_column label_map encoding skip_bad_rows max_length stride max_answer_length "
+        "n_best collapse seed"
+    )
+    return {name: getattr(trained, name) for name in names.split()}

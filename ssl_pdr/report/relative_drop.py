@@ -1,0 +1,57 @@
+"""Figure 1 of the paper, drawn from runs: what share of the in-domain score is lost outside of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_pdr.errors import ConfigError, OutputError
+
+_BAR = 0.8  # of the room that a group of bars has
+
+
+def draw_relative_drops(content: Mapping[str, Any], path: Path) -> None:
+    """Draw a group of bars for each pair of sets, a bar for each model; ours filled, the paper's as a mark on it.
+
+    Args:
+        content: `title`, and `rows` (one at least) of `label` and `drops`: name of the pair → `ours` and `paper`, fractions or None.
+        path: its suffix says the kind: svg, png, pdf.
+
+    Raises:
+        ConfigError: without matplotlib, or for a kind of file that it does not write.
+        OutputError: if the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError("plots need matplotlib; run: pip install 'ssl-pdr[embedded]'") from None
+    rows: Sequence[Mapping[str, Any]] = content["rows"]
+    pairs = list(rows[0]["drops"])
+    figure = Figure(figsize=(2.2 + 1.6 * len(pairs), 4), layout="constrained")  # no pyplot: it may look for a screen
+    axes = figure.subplots()
+    width = _BAR / len(rows)
+    for number, row in enumerate(rows):
+        middles = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(pairs))]
+        ours = [_percent(row["drops"][pair]["ours"]) for pair in pairs]
+        paper = [_percent(row["drops"][pair]["paper"]) for pair in pairs]
+        axes.bar(middles, ours, width * 0.9, label=row["label"], color=f"C{number}")
+        label = "the paper's" if number == 0 else None
+        axes.scatter(middles, paper, marker="_", s=160, linewidths=2, color="black", zorder=3, label=label)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(pairs)), [pair.replace(" → ", "\n→ ") for pair in pairs])
+    axes.set_ylabel("relative drop, %")
+    axes.set_title(str(content["title"]))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    try:
+        figure.savefig(path)
+    except ValueError:
+        raise ConfigError(f"cannot draw a plot as {path.name!r}; expected a name in .svg, .png or .pdf") from None
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+
+
+def _percent(fraction: float | None) -> float:
+    """NaN where there is no score: no bar and no mark are drawn there."""
+    return float("nan") if fraction is None else 100 * fraction
