@@ -1,7 +1,8 @@
 """What a training step costs, in plain fine-tuning steps: `python -m benchmarks.step_cost`.
 
-Every method trains the same encoder on the same rows, through its Trainer, loader and optimizer included. The methods take
-turns for a few steps at a time, so that a machine whose speed drifts treats them alike; ratios are of medians in one run.
+Every method trains the same encoder on the same token numbers, through its Trainer, loader and optimizer included, to classify and
+to answer questions. All take turns for a few steps at a time, so that a machine whose speed drifts treats them alike; ratios are
+of medians in one run.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers import logging as transformers_logging
 
 from benchmarks.report import RESULTS, show, write
@@ -42,8 +50,10 @@ class Clock(TrainerCallback):
         self._last = now
 
 
-def trainers(model: Any, rows: list[dict[str, Any]], args: TrainingArguments) -> dict[str, tuple[Trainer, Clock]]:
-    """A trainer and its clock for each method."""
+def trainers(
+    model: Any, plain: list[dict[str, Any]], rows: list[dict[str, Any]], args: TrainingArguments
+) -> dict[str, tuple[Trainer, Clock]]:
+    """A trainer and its clock for each method; `plain` has the labels that transformers' own Trainer wants."""
     methods: dict[str, Any] = {
         "alpha 0": (RPT("shl"), 0.0),
         "rdrop": (RDrop("shl"), 1.0),
@@ -54,7 +64,7 @@ def trainers(model: Any, rows: list[dict[str, Any]], args: TrainingArguments) ->
     }
     made: dict[str, tuple[Trainer, Clock]] = {}
     clock = Clock()
-    made["plain Trainer"] = (Trainer(model, args, train_dataset=rows, callbacks=[clock]), clock)
+    made["plain Trainer"] = (Trainer(model, args, train_dataset=plain, callbacks=[clock]), clock)
     for name, (regularizer, alpha) in methods.items():
         clock = Clock()
         trainer = PDRTrainer(
@@ -70,17 +80,30 @@ def trainers(model: Any, rows: list[dict[str, Any]], args: TrainingArguments) ->
     return made
 
 
-def measure(*, batch: int, tokens: int, steps: int, rounds: int, tiny: bool) -> dict[str, Any]:
-    """Median seconds of a step for each method."""
+def models(*, tiny: bool) -> dict[str, Any]:
+    """The same encoder with either head."""
+    heads = {"classification": AutoModelForSequenceClassification, "question answering": AutoModelForQuestionAnswering}
     if tiny:
         config = BertConfig(vocab_size=500, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=2)
-        model = AutoModelForSequenceClassification.from_config(config)
-    else:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            embedded_encoder(), num_labels=2, dtype=torch.float32
-        )
+        return {task: head.from_config(config) for task, head in heads.items()}
+    return {
+        task: head.from_pretrained(embedded_encoder(), num_labels=2, dtype=torch.float32)
+        for task, head in heads.items()
+    }
+
+
+def measure(*, batch: int, tokens: int, steps: int, rounds: int, tiny: bool) -> dict[str, Any]:
+    """Median seconds of a step for each task and method."""
     ids = torch.randint(3, 500, (batch * steps, tokens), generator=torch.Generator().manual_seed(0)).tolist()
-    rows = [{"input_ids": row, "attention_mask": [1] * tokens, "labels": i % 2} for i, row in enumerate(ids)]
+    inputs = [{"input_ids": row, "attention_mask": [1] * tokens} for row in ids]
+    classes = [{**row, "labels": i % 2} for i, row in enumerate(inputs)]
+    ends = [(tokens // 2, tokens // 2 + i % 3) for i in range(len(inputs))]
+    asked = [{**row, "start_positions": s, "end_positions": e} for row, (s, e) in zip(inputs, ends, strict=True)]
+    answered = [
+        {**row, "labels": list(span), "passage": [tokens // 4, tokens - 2, -1]}
+        for row, span in zip(inputs, ends, strict=True)
+    ]
+    rows = {"classification": (classes, classes), "question answering": (asked, answered)}
     with tempfile.TemporaryDirectory() as folder:
         args = TrainingArguments(
             output_dir=folder,
@@ -93,18 +116,28 @@ def measure(*, batch: int, tokens: int, steps: int, rounds: int, tiny: bool) -> 
             disable_tqdm=True,
             dataloader_pin_memory=False,
         )
-        made = trainers(model, rows, args)
+        made = {task: trainers(model, *rows[task], args) for task, model in models(tiny=tiny).items()}
+        turns = [
+            trainer
+            for methods in zip(*(found.values() for found in made.values()), strict=True)
+            for trainer, _ in methods
+        ]
         for _ in range(rounds):
-            for trainer, _ in made.values():
+            for trainer in turns:
                 trainer.train()
-    seconds = {name: clock.seconds for name, (_, clock) in made.items()}
-    plain = statistics.median(seconds["plain Trainer"])
+    medians = {
+        task: {name: statistics.median(clock.seconds) for name, (_, clock) in found.items()}
+        for task, found in made.items()
+    }
     return {
         "batch": batch,
         "tokens": tokens,
-        "steps_per_method": len(seconds["plain Trainer"]),
-        "median_seconds": {name: statistics.median(values) for name, values in seconds.items()},
-        "plain_steps": {name: statistics.median(values) / plain for name, values in seconds.items()},
+        "steps_per_method": (steps - 1) * rounds,
+        "median_seconds": medians,
+        "plain_steps": {
+            task: {name: value / found["plain Trainer"] for name, value in found.items()}
+            for task, found in medians.items()
+        },
     }
 
 
@@ -121,11 +154,17 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     result = measure(**options)
+    ratios, seconds = result["plain_steps"], result["median_seconds"]
+    tasks = list(ratios)
     rows = [
-        [name, f"{result['median_seconds'][name]:.3f}", f"{ratio:.2f}", f"≤ {LIMITS[name]}" if name in LIMITS else ""]
-        for name, ratio in result["plain_steps"].items()
+        [
+            name,
+            *(f"{ratios[task][name]:.2f} ({seconds[task][name]:.3f} s)" for task in tasks),
+            f"≤ {LIMITS[name]}" if name in LIMITS else "",
+        ]
+        for name in ratios[tasks[0]]
     ]
-    show("cost of a training step", ["method", "seconds", "plain steps", "limit"], rows)
+    show("cost of a training step, in plain steps", ["method", *tasks, "limit"], rows)
     print(write("step_cost", result, folder))
 
 

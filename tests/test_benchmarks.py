@@ -39,9 +39,36 @@ def test_step_cost_runs_and_writes_its_circumstances(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "step_cost.json").read_text(encoding="utf-8"))
-    assert result["plain_steps"]["plain Trainer"] == 1.0
-    assert {"alpha 0", "rdrop", "rpt", "vat"} <= set(result["median_seconds"])
+    for task in ("classification", "question answering"):
+        assert result["plain_steps"][task]["plain Trainer"] == 1.0
+        assert {"alpha 0", "rdrop", "rpt", "vat"} <= set(result["median_seconds"][task])
     assert {"versions", "machine"} <= set(result)
+
+
+@pytest.mark.real
+def test_evaluation_runs_on_questions_from_a_file(tmp_path: Path) -> None:
+    words = "the cat sat on the mat".split()
+    answer = {"text": "cat", "answer_start": 4}
+    asked = [
+        {"context": " ".join(words * n), "qas": [{"id": str(n), "question": "Who sat?", "answers": [answer]}]}
+        for n in range(1, 9)
+    ]
+    file = tmp_path / "questions.json"
+    file.write_text(json.dumps({"data": [{"title": "T", "paragraphs": asked}]}), encoding="utf-8")
+    options = ["--max-length", "32", "--rounds", "1", "--batch", "4", "--output", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.evaluation", "--data", str(file), *options],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert result["decoded_questions"] == 8
+    assert result["windows"] > 8
+    assert {"throughput_ratio", "decode_cpu_seconds", "versions", "machine"} <= set(result)
 
 
 @pytest.mark.real

@@ -12,6 +12,7 @@ from ssl_pdr.cli.doctor import doctor_command
 from ssl_pdr.cli.evaluate import evaluate_command
 from ssl_pdr.cli.inspect import inspect_command
 from ssl_pdr.cli.listing import list_command
+from ssl_pdr.cli.reproduce import reproduce_command
 from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
 from ssl_pdr.errors import PDRError
@@ -28,6 +29,7 @@ app.command("evaluate")(evaluate_command)
 app.command("data")(data_command)
 app.command("split")(split_command)
 app.command("list")(list_command)
+app.command("reproduce")(reproduce_command)
 app.command("inspect")(inspect_command)
 app.command("doctor")(doctor_command)
 

@@ -111,9 +111,9 @@ def reproduce_command(
         typer.echo(json.dumps(content, ensure_ascii=False))
     else:
         show_content(plan, content)
-    if content["missing"]:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in content["missing"].items())
-        raise DataError(f"figures are missing in {len(content['missing'])} columns: {reasons}")
+    if missing := content["missing"]:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise DataError(f"figures are missing in {len(missing)} column{'s' * (len(missing) != 1)}: {reasons}")
 
 
 def _names(given: list[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@
 A passage is the first paragraph of a docstring and what it says of some parameters, returned values and exceptions. A third
 of the questions have no answer there, as in SQuAD v2.0: they ask for something that another passage of the module documents,
 or for the default of a parameter that has none. `train` and `test` are of different modules of the same libraries;
-`shifted` is of other libraries, half of them with docstrings in Google's style instead of NumPy's. The questions are made from
+`shifted` is of other libraries, about a third of it from docstrings in Google's style instead of NumPy's. The questions are made from
 templates, so rules that know both styles would answer most of them: the corpus shows that training works, no more.
 """
 

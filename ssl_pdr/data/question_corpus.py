@@ -21,7 +21,7 @@ from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import EMBEDDED, Source, has_part, raw_rows, source_name
 from ssl_pdr.data.splits import split_labels
 from ssl_pdr.data.tables import Table, chosen, with_labels
-from ssl_pdr.data.unlabelled import UnlabelledCorpus, parse_weight
+from ssl_pdr.data.unlabelled import UnlabelledCorpus, parse_weights, unused_name
 from ssl_pdr.errors import ConfigError, DataError
 
 EMBEDDED_QUESTIONS = ("pydocs-qa",)
@@ -97,10 +97,11 @@ def load_question_corpus(
     else:
         questions = read_questions(data, reading=reading, to_train=True)
         parts = _evaluation(data, evaluation, reading)
-    rows = np.arange(len(questions.labels))
+    rows, left_out = np.arange(len(questions.labels)), 0
     selected = {part: _select(held, None, group_column=None) for part, held in parts.items()}
     if not selected:
         rows, held_out = _hold_out(questions, eval_frac, seed, name)
+        left_out = len(questions.labels) - len(rows) - len(held_out)
         selected = {"in_domain": _select(questions, held_out, group_column=None)}
     if limit is not None and limit < len(rows):
         rows = rows[_limited(questions.labels[rows], limit, seed)]
@@ -111,6 +112,7 @@ def load_question_corpus(
         **questions.notes,
         **{f"{part}: {kind}": count for part, held in parts.items() for kind, count in held.notes.items()},
         "questions whose answer is not known, used as unlabelled ones": int((questions.labels[rows] < 0).sum()),
+        "questions whose answer is not known, of what is held out, left out": left_out,
         DUPLICATES: duplicates(keys),
         LEAK: int(overlap(keys, evaluated).sum()),
     }
@@ -135,25 +137,25 @@ def load_unlabelled_questions(specs: Sequence[str], corpus: Corpus, reading: Rea
         reading: encoding, and what is done with bad rows.
 
     Raises:
-        DataError: in one line, for whatever is wrong with the data, and for questions that are all in the corpus already.
+        DataError: in one line, for whatever is wrong with the data, for questions that are all in the corpus already, and for
+            weights that are all 0.
     """
     made: list[UnlabelledCorpus] = []
-    for spec in specs:
-        source, weight = parse_weight(spec)
-        name = source_name(source)
+    for source, weight in parse_weights(specs):
+        name = unused_name(source_name(source), [other.name for other in made])
         questions = read_questions(source, reading=reading)
-        known = overlap(questions.keys, corpus.keys["train"])
-        if bool(known.all()):
+        known = {part: overlap(questions.keys, keys) for part, keys in corpus.keys.items()}
+        if bool(np.logical_or.reduce(list(known.values())).all()):
             raise DataError(
-                f"{name}: every one of its {len(known)} questions is in the labelled data already; leave it out"
+                f"{name}: every one of its {len(questions.keys)} questions is in the labelled data already; leave it out"
             )
         counts = {
             **questions.notes,
-            "questions that are also training questions": int(known.sum()),
+            DUPLICATES: duplicates(questions.keys),
+            "questions that are also training questions": int(known.pop("train").sum()),
             **{
-                f"questions that are also in the {part} evaluation part": int(overlap(questions.keys, keys).sum())
-                for part, keys in corpus.keys.items()
-                if part != "train"
+                f"questions that are also in the {part} evaluation part": int(found.sum())
+                for part, found in known.items()
             },
         }
         notes = {f"{name}: {kind}": count for kind, count in counts.items() if count}
@@ -215,7 +217,8 @@ def _hold_out(
     known = np.flatnonzero(questions.labels >= 0)
     titles = questions.rows["title"]
     texts = titles if len(set(titles)) > 1 and None not in titles else questions.rows["context"]
-    groups = [texts[int(row)] for row in known]
+    texts = list(texts)
+    groups = [texts[row] for row in known]
     held_out = known[:0]
     if len(set(groups)) > 1:
         count = max(round(eval_frac * len(known)), 1)
@@ -227,9 +230,9 @@ def _hold_out(
             f"{name} has {len(known)} questions with known answers in {len(set(groups))} articles: too few to hold {eval_frac:g} "
             "of them out; give --eval"
         )
-    kept = np.ones(len(questions.labels), np.bool_)
-    kept[held_out] = False
-    return np.flatnonzero(kept), held_out
+    # A passage that is evaluated on is not trained on, not even by questions whose answer is not known.
+    apart = {texts[row] for row in held_out}
+    return np.array([row for row, text in enumerate(texts) if text not in apart], np.int64), held_out
 
 
 def _limited(labels: NDArray[np.int32], limit: int, seed: int) -> NDArray[np.int64]:
@@ -253,4 +256,5 @@ def _pydocs_qa() -> tuple[Questions, dict[str, Questions], dict[str, str], dict[
         for name, rows in {"train": source.train, "in_domain": source.test, "shifted": source.shifted}.items()
     }
     notes = {f"docstrings left out: {reason}": count for reason, count in source.dropped.items()}
+    notes |= {f"parts of docstrings left out: {reason}": count for reason, count in source.spared.items()}
     return parts.pop("train"), parts, dict(source.versions), notes

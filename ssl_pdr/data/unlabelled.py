@@ -115,6 +115,21 @@ def parse_weight(spec: str) -> tuple[str, float | None]:
     return name, weight
 
 
+def parse_weights(sources: Sequence[Source]) -> list[tuple[Source, float | None]]:
+    """Sources with their weights, as `parse_weight` has them.
+
+    Raises:
+        DataError: for a weight that is negative or not finite, and where all of them are 0.
+    """
+    parsed = [parse_weight(str(s)) if isinstance(s, str | Path) else (s, None) for s in sources]
+    weights = [weight for _, weight in parsed if weight is not None]
+    if weights and len(weights) == len(parsed) and not any(weights):
+        raise DataError(
+            f"no unlabelled corpus of {len(parsed)} has a weight above 0; give one, or leave --unlabelled out"
+        )
+    return parsed
+
+
 def load_unlabelled(
     sources: Sequence[Source], corpus: Corpus | None, columns: Columns, reading: Reading, *, stream: bool
 ) -> list[UnlabelledCorpus]:
@@ -130,16 +145,10 @@ def load_unlabelled(
     Raises:
         DataError: for a corpus that is empty or holds nothing but the training texts, or weights that are all 0.
     """
-    parsed = [parse_weight(str(s)) if isinstance(s, str | Path) else (s, None) for s in sources]
-    weights = [weight for _, weight in parsed if weight is not None]
-    if weights and len(weights) == len(parsed) and not any(weights):
-        raise DataError(
-            f"no unlabelled corpus of {len(parsed)} has a weight above 0; give one, or leave --unlabelled out"
-        )
     plain = Columns(columns.text, columns.pair)
     made: list[UnlabelledCorpus] = []
-    for source, weight in parsed:
-        name = _unused(source_name(source), [other.name for other in made])
+    for source, weight in parse_weights(sources):
+        name = unused_name(source_name(source), [other.name for other in made])
         if stream:
             keys = {} if corpus is None else corpus.keys
             evaluated = {part: hashes for part, hashes in keys.items() if part != "train"}
@@ -177,7 +186,7 @@ def _counted(table: Table, name: str) -> dict[str, int]:
     return {f"{name}: {kind}": number for kind, number in counts.items() if number}
 
 
-def _unused(name: str, taken: list[str]) -> str:
+def unused_name(name: str, taken: list[str]) -> str:
     """A name that no other corpus has: the second `part.txt` is `part.txt (2)`."""
     candidates = (name if number == 1 else f"{name} ({number})" for number in count(1))
     return next(candidate for candidate in candidates if candidate not in taken)

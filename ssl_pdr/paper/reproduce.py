@@ -101,8 +101,9 @@ def carry_out(plan: Plan, listener: Listener) -> dict[Path, dict[str, Any] | str
             ) from None
         except PDRError as error:
             listener.warn(f"{run.folder}: {error}")
-            if finished is None:
-                outcomes[run.folder] = str(error)
+            if finished is not None:  # its other scores stand
+                continue
+            outcomes[run.folder] = str(error)
             if (scope := _scope(error, run)) is not None:
                 broken[scope] = str(error)
     return outcomes
@@ -225,5 +226,6 @@ def _summary(run: PlannedRun, result: dict[str, Any]) -> dict[str, Any]:
         "folder": str(run.folder),
         "task": run.task,
         "data_fingerprint": result["data"]["fingerprint"],
+        "split_hash": result["split_hash"],
         **{key: result[key] for key in kept if key in result},
     }

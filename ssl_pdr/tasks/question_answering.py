@@ -83,10 +83,8 @@ class QuestionAnswering:
             )
         stride, fitting = self._fitting(rows, tokenizer, max_length)
         if not fitting:
-            return {
-                name: []
-                for name in ("input_ids", "row", "passage", "first", "last", "char_start", "char_end", "labels")
-            }
+            ours = ("row", "passage", "first", "last", "char_start", "char_end", "labels")
+            return {name: [] for name in (*tokenizer.model_input_names, *ours)}
         encoded = tokenizer(
             [rows["question"][row] for row in fitting],
             [rows["context"][row] for row in fitting],
@@ -132,7 +130,7 @@ class QuestionAnswering:
             return {**made, "row": [indices[row] for row in made["row"]]}
 
         file, fingerprint = feature_file(key and f"{key} {self}", len(table))
-        return table.map(
+        made = table.map(
             rows,
             batched=True,
             with_indices=True,
@@ -140,6 +138,11 @@ class QuestionAnswering:
             cache_file_name=file,
             new_fingerprint=fingerprint,
         )
+        if len(made) == 0:
+            raise DataError(
+                f"none of {len(table)} questions leaves room for its passage in a window of {max_length} tokens; raise --max-length"
+            )
+        return made
 
     def judge(self, logits: Any, features: Any, evaluated: EvaluationSet) -> tuple[Scores, list[Prediction]]:
         """Scores and predictions.

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import Dataset
 
-from ssl_pdr.data.questions import load_questions
+from ssl_pdr.data.questions import ANSWERABLE, UNANSWERABLE, load_questions, read_questions
 from ssl_pdr.data.readers import Reading
 from ssl_pdr.errors import DataError
 
@@ -60,7 +61,7 @@ def test_frames_have_arrays_for_lists() -> None:
 def test_no_answer_is_not_an_unknown_answer() -> None:
     none, unknown = (
         {**ROW, "answers": {"text": [], "answer_start": []}},
-        {k: v for k, v in ROW.items() if k != "answers"},
+        {k: v for k, v in ROW.items() if k != "answers"} | {"id": "8"},
     )
     table, _ = load_questions([none, unknown])
     assert table["answers"][:] == [{"text": [], "answer_start": []}, None]
@@ -71,6 +72,7 @@ def test_no_answer_is_not_an_unknown_answer() -> None:
     [
         ({"question": None}, "row 2 has nothing as its 'question', expected text"),
         ({"context": 5}, "row 2 has int '5' as its 'context', expected text"),
+        ({"context": None, "text": "It was Ada."}, "rows with a text are for --task classification"),
         ({"answers": ["Ada"]}, "row 2 has answers .* expected equally long lists"),
         ({"answers": {"text": ["Ada"], "answer_start": []}}, "row 2 has answers"),
         ({"answers": {"text": ["Ada"], "answer_start": [-1]}}, "row 2 has answers"),
@@ -83,6 +85,52 @@ def test_rows_of_another_shape_are_named_or_counted(change: dict[str, Any], mess
     assert (len(table), counts) == (1, {"rows that are no question": 1})
     with pytest.raises(DataError, match="no questions that can be used"):
         load_questions([ROW | change], reading=Reading(skip_bad_rows=True))
+
+
+def test_ids_are_unique() -> None:
+    """Scores are looked up by them."""
+    with pytest.raises(DataError, match="row 2 has the id '7', which an earlier one has too; mend it"):
+        load_questions([ROW, ROW | {"id": 7, "question": "Whom?"}])
+    table, counts = load_questions([ROW, ROW, ROW], reading=Reading(skip_bad_rows=True))
+    assert (len(table), counts) == (1, {"rows that are no question": 2})
+
+
+def test_only_training_leaves_misplaced_answers_out() -> None:
+    """Of several answers those that are where they are said to be stay; the passage decides, not the text alone."""
+    some = {"text": ["Ada", "It", "Ada"], "answer_start": [6, 0, 7]}
+    none = {"text": ["ada", "Ada", ""], "answer_start": [7, 99, 3]}
+    rows = [ROW | {"id": "a", "answers": some}, ROW | {"id": "b", "answers": none}, ROW | {"id": "c", "answers": none}]
+    unanswered = [ROW | {"id": "d", "answers": None}, ROW | {"id": "e", "answers": {"text": [], "answer_start": []}}]
+    trained = read_questions([*rows, *unanswered], to_train=True)
+    assert trained.rows["id"][:] == ["a", "d", "e"]
+    assert trained.rows[0]["answers"] == {"text": ["It", "Ada"], "answer_start": [0, 7]}
+    assert trained.labels.tolist() == [ANSWERABLE, -1, UNANSWERABLE]
+    assert trained.notes == {"questions whose answer is not at its offset, left out (the first: b)": 2}
+    kept = read_questions(rows)
+    assert (kept.rows["answers"][:], kept.notes) == ([some, none, none], {})
+    with pytest.raises(
+        DataError, match="no questions that can be used; 2 questions whose answer is not at its offset"
+    ) as e:
+        read_questions(rows[1:], to_train=True)
+    assert "(the first: b)" in str(e.value)
+
+
+def test_a_digest_and_keys_tell_questions_apart() -> None:
+    one = read_questions([ROW])
+    assert one.digest == read_questions(Dataset.from_list([ROW])).digest
+    changes: list[dict[str, Any]] = [
+        {"id": "8"},
+        {"title": None},
+        {"question": "Whom?"},
+        {"context": "It is Ada."},
+        {"answers": None},
+        {"answers": {"text": ["Ada"], "answer_start": [6]}},
+    ]
+    others = [read_questions([ROW | change]) for change in changes]
+    assert len({one.digest, *(other.digest for other in others)}) == 1 + len(changes)
+    same = [other.keys[0] == one.keys[0] for other in others]
+    assert same == [True, True, False, False, True, True]
+    assert one.keys.dtype == np.uint64
 
 
 @pytest.mark.shared_data

@@ -210,3 +210,9 @@ def test_real_answers_survive_the_way_there_and_back(file: str, scoring: str, fl
     assert len(features) > len(rows) * 1.3  # many passages need several windows
     scores, _ = task.judge(perfect(features, 128), features, evaluation(rows, scoring))
     assert scores["f1"] >= floor
+
+
+def test_a_set_without_a_question_that_fits(words: BertTokenizerFast) -> None:
+    rows = Dataset.from_list([row("long-one", "b", question="a b c d e f ?")])
+    with pytest.raises(DataError, match="none of 1 questions leaves room for its passage in a window of 10 tokens"):
+        QuestionAnswering(skip=True).features(rows, words, 10)
