@@ -24,6 +24,7 @@ from ssl_pdr.errors import ConfigError, DataError, ModelError
 from ssl_pdr.files import atomic_write
 from ssl_pdr.progress import Listener, Silent
 from ssl_pdr.provenance import machine, versions
+from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
 from ssl_pdr.tasks.base import Prediction, Scores, Task, fit_together, load_pretrained, load_tokenizer, positions
 
@@ -101,7 +102,7 @@ def evaluate(
     sets: Sequence[EvaluationSet],
     max_length: int,
     *,
-    tune_on: str = "in_domain",
+    tune_on: str | None = "in_domain",
 ) -> Outcome:
     """Scores and predictions of a model on each of the sets.
 
@@ -112,6 +113,7 @@ def evaluate(
         sets: with different names.
         max_length: tokens of a row.
         tune_on: the set that a threshold is chosen on, before others are scored; its own scores are those at this threshold.
+            None keeps the one that the task has.
     """
     found = Outcome({}, {}, task, {})
     for evaluated in sorted(sets, key=lambda one: one.name != tune_on):
@@ -153,7 +155,12 @@ def sets_of(
 
 
 def evaluate_model(
-    config: TrainConfig, on: Sequence[str], listener: Listener | None = None, *, output: Path | None = None
+    config: TrainConfig,
+    on: Sequence[str],
+    listener: Listener | None = None,
+    *,
+    output: Path | None = None,
+    in_domain: Scores | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model's folder, or a model of the Hub, on any number of sets.
 
@@ -161,6 +168,7 @@ def evaluate_model(
         config: `model` names it; columns, lengths and `data_dir` say how the sets are read.
         on: sources, as for `--eval-on`.
         listener: told of stages.
+        in_domain: scores of the model in its own domain, for the relative drop.
         output: a folder for `scores.json` and for the predictions of each set, `NAME.jsonl`; None writes nothing.
 
     Returns:
@@ -179,6 +187,8 @@ def evaluate_model(
     listener.stage("reading the data")
     label_names = task.label_names if isinstance(task, SequenceClassification) else []
     sets = [one.limited(config.eval_limit) for one in sets_of(on, label_names, config)]
+    if output is not None:
+        RunFolder(output).create()
     if isinstance(task, QuestionAnswering) and getattr(model.config, "no_answer_slot", None) is None:
         task = dataclasses.replace(task, no_answer=any(one.scoring == "squad_v2" for one in sets))
     with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as folder:
@@ -198,7 +208,7 @@ def evaluate_model(
         notes: dict[str, dict[str, int]] = {}
         for one in sets:
             listener.stage(f"evaluating on {one.name}, {len(one.rows)} rows")
-            found = evaluate(trainer, task, tokenizer, [one], config.max_length)
+            found = evaluate(trainer, task, tokenizer, [one], config.max_length, tune_on=None)
             scores |= found.scores
             notes |= found.notes
             if output is not None:  # at once: what is finished stays, whatever comes
@@ -207,6 +217,9 @@ def evaluate_model(
         "model": config.model,
         "task": task.name,
         "scores": scores,
+        "relative_drop": {}
+        if in_domain is None
+        else {name: relative_drop(in_domain, reached) for name, reached in scores.items()},
         "data": {
             one.name: {"fingerprint": one.digest, "rows": len(one.rows), "notes": notes[one.name]} for one in sets
         },
@@ -222,7 +235,6 @@ def evaluate_model(
 
 def write_predictions(folder: Path, outcome: Outcome) -> None:
     """One file of JSON lines for each set, one line for each of its rows."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, predictions in outcome.predictions.items():
         lines = (json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
         atomic_write(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))

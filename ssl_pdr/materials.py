@@ -18,14 +18,13 @@ from ssl_pdr.data.columns import Columns
 from ssl_pdr.data.corpus import LEAK, Corpus, load_corpus
 from ssl_pdr.data.labels import parse_label_map
 from ssl_pdr.data.question_corpus import (
-    EMBEDDED_QUESTIONS,
     holds_questions,
     load_question_corpus,
     load_unlabelled_questions,
 )
 from ssl_pdr.data.questions import UNANSWERABLE
 from ssl_pdr.data.readers import Reading
-from ssl_pdr.data.sources import EMBEDDED, source_name
+from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS, source_name
 from ssl_pdr.data.splits import LabelSplit, split_labels
 from ssl_pdr.data.streams import Row, Stream
 from ssl_pdr.data.tables import Table, chosen

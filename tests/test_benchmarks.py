@@ -47,7 +47,7 @@ def test_step_cost_runs_and_writes_its_circumstances(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_evaluation_runs_on_questions_from_a_file(tmp_path: Path) -> None:
-    words = "the cat sat on the mat".split()
+    words = ["the", "cat", "sat", "on", "the", "mat"]
     answer = {"text": "cat", "answer_start": 4}
     asked = [
         {"context": " ".join(words * n), "qas": [{"id": str(n), "question": "Who sat?", "answers": [answer]}]}

@@ -70,17 +70,15 @@ def evaluate_command(
     from ssl_pdr.cli.live import LiveView, quiet, scores_table
 
     quiet(verbose=False)
-    from ssl_pdr.evaluation import evaluate_model, relative_drop
+    from ssl_pdr.evaluation import evaluate_model
     from ssl_pdr.report.relative_drop import draw_relative_drops
     from ssl_pdr.report.theory_plot import check_plot
 
     if plot is not None:
         check_plot(plot)
     with LiveView(enabled=not as_json) as view:
-        result = evaluate_model(config.resolved(), on, view, output=output)
-    if result_of_run:
-        before = result_of_run["scores"]["in_domain"]
-        result["relative_drop"] = {name: relative_drop(before, scores) for name, scores in result["scores"].items()}
+        before = result_of_run["scores"]["in_domain"] if result_of_run else None
+        result = evaluate_model(config.resolved(), on, view, output=output, in_domain=before)
     if plot is not None:
         drops = {name: {"ours": drop, "paper": None} for name, drop in result["relative_drop"].items()}
         rows = [{"label": Path(source).name, "drops": drops}]
@@ -92,7 +90,7 @@ def evaluate_command(
     from rich.markup import escape
 
     console = Console()
-    console.print(scores_table(str(source), result["scores"], result.get("relative_drop", {})))
+    console.print(scores_table(str(source), result["scores"], result["relative_drop"]))
     for name, facts in result["data"].items():
         for kind, count in facts["notes"].items():
             console.print(f"[dim]{escape(f'{name}: {kind}: {count}')}[/dim]", soft_wrap=True)

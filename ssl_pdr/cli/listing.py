@@ -21,8 +21,7 @@ def list_command(
     from ssl_pdr.config import PRESETS
     from ssl_pdr.data.catalogue import NAMED
     from ssl_pdr.data.encoder import EMBEDDED_ENCODER
-    from ssl_pdr.data.question_corpus import EMBEDDED_QUESTIONS
-    from ssl_pdr.data.sources import EMBEDDED
+    from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
     from ssl_pdr.divergences import get_divergence, list_divergences
     from ssl_pdr.regularizers import get_regularizer, list_regularizers
     from ssl_pdr.tasks import list_tasks

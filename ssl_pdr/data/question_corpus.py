@@ -18,13 +18,12 @@ from ssl_pdr.data.columns import Problems
 from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.questions import UNANSWERABLE, Questions, read_questions
 from ssl_pdr.data.readers import Reading
-from ssl_pdr.data.sources import EMBEDDED, Source, has_part, raw_rows, source_name
+from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS, Source, has_part, raw_rows, source_name
 from ssl_pdr.data.splits import split_labels
 from ssl_pdr.data.tables import Table, chosen, with_labels
 from ssl_pdr.data.unlabelled import UnlabelledCorpus, parse_weights, unused_name
 from ssl_pdr.errors import ConfigError, DataError
 
-EMBEDDED_QUESTIONS = ("pydocs-qa",)
 DUPLICATES = "questions that occur more than once"
 LEAK = "questions that are also in an evaluation part"
 _NAMES = ("answerable", "unanswerable")  # in the order of `ANSWERABLE` and `UNANSWERABLE`

@@ -26,6 +26,8 @@ Source: TypeAlias = "str | Path | Dataset | datasets.IterableDataset | pd.DataFr
 RawRows: TypeAlias = Iterator[tuple[int, Mapping[str, Any]]]
 
 EMBEDDED = ("pydocs-pairs", "pydocs-topics")
+EMBEDDED_QUESTIONS = ("pydocs-qa",)
+_ALL_EMBEDDED = (*EMBEDDED, *EMBEDDED_QUESTIONS)
 
 
 def source_name(source: Source) -> str:
@@ -203,10 +205,10 @@ def has_part(source: Source, part: str, reading: Reading | None = None) -> bool:
 def _from_hub(spec: str, part: str, *, streaming: bool) -> Any:
     name, _, rest = spec.partition(":")
     configuration, _, split = rest.partition(":")
-    near = difflib.get_close_matches(spec, EMBEDDED, n=1)
+    near = difflib.get_close_matches(spec, _ALL_EMBEDDED, n=1)
     if near or "/" not in name:
         raise DataError(
-            f"{unknown_set('data', spec, EMBEDDED)}; a file needs its ending ({', '.join(FORMATS)}), a Hub name its owner "
+            f"{unknown_set('data', spec, _ALL_EMBEDDED)}; a file needs its ending ({', '.join(FORMATS)}), a Hub name its owner "
             "(owner/name)"
         )
     if split and part != "train":
@@ -217,7 +219,7 @@ def _from_hub(spec: str, part: str, *, streaming: bool) -> Any:
         reason = " ".join(str(error).split())[:160]
         raise DataError(
             f"cannot load {spec!r} ({split or part}) from the Hub: {reason}; without a network use a file or: "
-            f"{', '.join(EMBEDDED)}"
+            f"{', '.join(_ALL_EMBEDDED)}"
         ) from None
 
 

@@ -121,7 +121,9 @@ def parse_weights(sources: Sequence[Source]) -> list[tuple[Source, float | None]
     Raises:
         DataError: for a weight that is negative or not finite, and where all of them are 0.
     """
-    parsed = [parse_weight(str(s)) if isinstance(s, str | Path) else (s, None) for s in sources]
+    parsed: list[tuple[Source, float | None]] = [
+        parse_weight(str(s)) if isinstance(s, str | Path) else (s, None) for s in sources
+    ]
     weights = [weight for _, weight in parsed if weight is not None]
     if weights and len(weights) == len(parsed) and not any(weights):
         raise DataError(

@@ -180,18 +180,24 @@ def test_named_sets_have_their_parts(tmp_path: Path) -> None:
 
 def test_a_limit_keeps_the_share_without_answers() -> None:
     rows = articles(20, 4)
-    rows = [row | {"answers": NO_ANSWER} if number % 4 == 0 else row for number, row in enumerate(rows)]
-    whole = load_question_corpus(rows)
+    rows = [row | {"answers": NO_ANSWER} if number < 40 else row for number, row in enumerate(rows)]
+    dev = [question(999, passage=999)]
     for limit in (8, 20, 40):
-        corpus = load_question_corpus(rows, limit=limit)
-        assert len(corpus.train) == limit
+        corpus = load_question_corpus(rows, evaluation=dev, limit=limit)
         assert Counter(corpus.labels) == {"answerable": limit * 3 // 4, "unanswerable": limit // 4}
-        assert ids(corpus.evaluation["in_domain"]) == ids(whole.evaluation["in_domain"])
-        assert set(ids(corpus.train)) <= set(ids(whole.train))
-        assert np.array_equal(corpus.keys["train"], whole.keys["train"][np.isin(ids(whole.train), ids(corpus.train))])
-    assert len(load_question_corpus(rows, limit=10**6).train) == len(whole.train)
     with pytest.raises(ConfigError, match="limit: got 1, expected at least 2, one question of each kind"):
         load_question_corpus(rows, limit=1)
+
+
+def test_a_limit_is_of_what_is_trained_on() -> None:
+    rows = articles(20, 4)
+    whole = load_question_corpus(rows)
+    corpus = load_question_corpus(rows, limit=30)
+    assert len(corpus.train) == 30
+    assert ids(corpus.evaluation["in_domain"]) == ids(whole.evaluation["in_domain"])
+    assert set(ids(corpus.train)) <= set(ids(whole.train))
+    assert np.array_equal(corpus.keys["train"], whole.keys["train"][np.isin(ids(whole.train), ids(corpus.train))])
+    assert len(load_question_corpus(rows, limit=10**6).train) == len(whole.train)
 
 
 def test_a_limit_of_one_kind() -> None:
