@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,29 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
 from ssl_pdr.data.columns import Columns
-from ssl_pdr.data.evaluation_sets import EvaluationSet, read_evaluation
+from ssl_pdr.data.corpus import load_corpus
+from ssl_pdr.data.evaluation_sets import EvaluationSet, for_the_other_task, parts_for_model, read_evaluation
 from ssl_pdr.data.labels import parse_label_map
+from ssl_pdr.data.question_corpus import load_question_corpus
 from ssl_pdr.data.readers import Reading
+from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
 from ssl_pdr.errors import ConfigError, DataError, ModelError
 from ssl_pdr.files import atomic_write
+from ssl_pdr.model_card import model_name, without_places
 from ssl_pdr.progress import Listener, Silent
 from ssl_pdr.provenance import machine, versions
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
-from ssl_pdr.tasks.base import Prediction, Scores, Task, fit_together, load_pretrained, load_tokenizer, positions
+from ssl_pdr.tasks.base import (
+    Prediction,
+    Scores,
+    Task,
+    fit_together,
+    load_pretrained,
+    load_tokenizer,
+    positions,
+    tokenizer_key,
+)
 
 MAIN_METRICS = ("accuracy", "f1")  # the first of them that a set has is what it is compared by
 
@@ -116,10 +132,15 @@ def evaluate(
             None keeps the one that the task has.
     """
     found = Outcome({}, {}, task, {})
+    rooms = positions(trainer.model)
+    max_length = max_length if rooms is None else min(max_length, rooms)
     for evaluated in sorted(sets, key=lambda one: one.name != tune_on):
         features = task.features(evaluated.rows, tokenizer, max_length)
-        cut = sum(features["cut"]) if "cut" in features.column_names else 0
-        found.notes[evaluated.name] = {**evaluated.notes, **({f"texts cut at {max_length} tokens": cut} if cut else {})}
+        notes = {f"texts cut at {max_length} tokens": sum(features["cut"]) if "cut" in features.column_names else 0}
+        if "row" in features.column_names:
+            unread = len(evaluated.rows) - len(np.unique(features["row"]))
+            notes["questions that leave no room for their passage, scored as unanswered"] = unread
+        found.notes[evaluated.name] = {kind: count for kind, count in {**evaluated.notes, **notes}.items() if count}
         logits = predict_logits(trainer, features)
         scores, predictions = task.judge(logits, features, evaluated)
         if evaluated.name == tune_on and (tuned := task.tuned(scores)) != task:
@@ -137,21 +158,32 @@ def sets_of(
     Raises:
         DataError: in one line, for whatever is wrong with the data, and for two sets of the same name.
     """
-    reading = Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir)
     made: list[EvaluationSet] = []
-    for source in sources:
-        one = read_evaluation(
-            source,
-            label_names=label_names,
-            columns=Columns(config.text_column, config.pair_column, config.label_column),
-            reading=reading,
-            label_map=parse_label_map(config.label_map or ()),
-            how=config.collapse,
-        )
-        if one.name in (*taken, *(other.name for other in made)):
+    names = {name.casefold() for name in taken}  # there are disks to which two cases are one
+    for one in (one for source in sources for one in _sets_in(source, label_names, config)):
+        if one.name.casefold() in names:
             raise DataError(f"two sets to evaluate on are called {one.name!r}; leave one out, or rename its file")
+        names.add(one.name.casefold())
         made.append(one)
     return made
+
+
+def _sets_in(source: str, label_names: Sequence[str], config: TrainConfig) -> list[EvaluationSet]:
+    label_map = parse_label_map(config.label_map or ())
+    if source in (*EMBEDDED, *EMBEDDED_QUESTIONS):
+        if (asks := source in EMBEDDED_QUESTIONS) == bool(label_names):
+            raise for_the_other_task(source, asks=asks)
+        corpus = load_question_corpus(source) if asks else load_corpus(source)
+        return parts_for_model(corpus, label_names, label_map)
+    one = read_evaluation(
+        source,
+        label_names=label_names,
+        columns=Columns(config.text_column, config.pair_column, config.label_column),
+        reading=Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir),
+        label_map=label_map,
+        how=config.collapse,
+    )
+    return [one]
 
 
 def evaluate_model(
@@ -169,10 +201,11 @@ def evaluate_model(
         on: sources, as for `--eval-on`.
         listener: told of stages.
         in_domain: scores of the model in its own domain, for the relative drop.
-        output: a folder for `scores.json` and for the predictions of each set, `NAME.jsonl`; None writes nothing.
+        output: a folder for `scores.json`, beside what it has already of the same model and settings, and for the predictions of
+            each set, as `predictions_file` calls them; None writes nothing.
 
     Returns:
-        The content of `scores.json`.
+        What `scores.json` has of these sets.
 
     Raises:
         PDRError: in one line, for anything that the user can mend.
@@ -182,15 +215,13 @@ def evaluate_model(
         raise ConfigError("expected a set to evaluate on; give --on NAME|FILE, or several")
     listener.stage("loading the model")
     task, model, tokenizer = load_trained(config)
-    rooms = positions(model)
-    config = config if rooms is None or config.max_length <= rooms else dataclasses.replace(config, max_length=rooms)
+    fingerprint = _fingerprint(model, tokenizer)
     listener.stage("reading the data")
     label_names = task.label_names if isinstance(task, SequenceClassification) else []
     sets = [one.limited(config.eval_limit) for one in sets_of(on, label_names, config)]
     if output is not None:
         RunFolder(output).create()
-    if isinstance(task, QuestionAnswering) and getattr(model.config, "no_answer_slot", None) is None:
-        task = dataclasses.replace(task, no_answer=any(one.scoring == "squad_v2" for one in sets))
+    of_others = isinstance(task, QuestionAnswering) and getattr(model.config, "no_answer_slot", None) is None
     with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as folder:
         trainer = Trainer(
             model,
@@ -208,13 +239,16 @@ def evaluate_model(
         notes: dict[str, dict[str, int]] = {}
         for one in sets:
             listener.stage(f"evaluating on {one.name}, {len(one.rows)} rows")
+            if of_others and isinstance(task, QuestionAnswering):  # it does not say whether no answer is one
+                task = dataclasses.replace(task, no_answer=one.scoring == "squad_v2")
             found = evaluate(trainer, task, tokenizer, [one], config.max_length, tune_on=None)
             scores |= found.scores
             notes |= found.notes
             if output is not None:  # at once: what is finished stays, whatever comes
                 write_predictions(output, found)
     result = {
-        "model": config.model,
+        "model": model_name(config.model),
+        "model_fingerprint": fingerprint,
         "task": task.name,
         "scores": scores,
         "relative_drop": {}
@@ -226,10 +260,46 @@ def evaluate_model(
         "seeds": {"seed": config.seed},
         "versions": versions(),
         "machine": machine(trainer.args.device),
-        "config": {name: value for name, value in vars(config).items() if value is not None},
+        "config": without_places(vars(config)),
     }
     if output is not None:
-        atomic_write(output / "scores.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        file = output / "scores.json"
+        atomic_write(file, json.dumps(_beside(result, file, listener), indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+def _fingerprint(model: Any, tokenizer: Any) -> str:
+    """SHA-256 over weights, settings and tokenizer: paths and names do not tell two models apart."""
+    settings = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
+    digest = hashlib.sha256(f"{tokenizer_key(tokenizer)} {json.dumps(settings, sort_keys=True, default=str)}".encode())
+    for name, values in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(values.reshape(-1).numpy())
+    return digest.hexdigest()
+
+
+def _beside(result: dict[str, Any], file: Path, listener: Listener) -> dict[str, Any]:
+    """The result with the sets that the file has already; one that is of something else is kept under another name."""
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return result
+    except (OSError, ValueError):  # not whole, or not ours
+        before = {}
+    now = json.loads(json.dumps(result))
+    same = isinstance(before, dict) and all(
+        before.get(name) == now[name] for name in ("model_fingerprint", "config", "versions")
+    )
+    if same and all(
+        facts["fingerprint"] == now["data"].get(name, facts)["fingerprint"] for name, facts in before["data"].items()
+    ):
+        return {**result, **{kind: {**before[kind], **result[kind]} for kind in ("scores", "relative_drop", "data")}}
+    kept = next(path for number in count(1) if not (path := file.with_name(f"scores.{number}.json")).exists())
+    file.rename(kept)
+    listener.warn(
+        f"{file} was of another model, other settings or another set of the same name: it is {kept.name} now; predictions for "
+        f"{', '.join(result['scores'])} are the new ones"
+    )
     return result
 
 
@@ -237,7 +307,21 @@ def write_predictions(folder: Path, outcome: Outcome) -> None:
     """One file of JSON lines for each set, one line for each of its rows."""
     for name, predictions in outcome.predictions.items():
         lines = (json.dumps(prediction, ensure_ascii=False) for prediction in predictions)
-        atomic_write(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
+        atomic_write(folder / predictions_file(name), "".join(f"{line}\n" for line in lines))
+
+
+def predictions_file(name: str) -> str:
+    """`NAME.jsonl`; of a name that no file can have or that would hide it, what can stay, and a hash that keeps names apart.
+
+    Example:
+        >>> predictions_file("reviews.csv"), predictions_file("../x")
+        ('reviews.csv.jsonl', '_x-d6b96a97.jsonl')
+    """
+    plain = re.sub(r"[^\w .+=@-]", "_", name).lstrip(".- ").encode()[:150].decode(errors="ignore")
+    if not plain or plain != name:
+        plain = plain or "set"
+        plain += f"-{hashlib.sha256(name.encode(errors='backslashreplace')).hexdigest()[:8]}"
+    return f"{plain}.jsonl"
 
 
 def load_trained(config: TrainConfig) -> tuple[Task, Any, Any]:
@@ -257,7 +341,7 @@ def load_trained(config: TrainConfig) -> tuple[Task, Any, Any]:
             longest=config.max_answer_length,
             n_best=config.n_best,
             null_threshold=getattr(found, "null_threshold", None),
-            skip=config.skip_bad_rows,
+            skip=True,
         )
         model = task.load_model(config.model)
     elif "ForSequenceClassification" in kind:
@@ -271,6 +355,6 @@ def load_trained(config: TrainConfig) -> tuple[Task, Any, Any]:
         )
     tokenizer = load_tokenizer(config.model)
     if isinstance(task, QuestionAnswering):
-        tokenizer.padding_side = "right"
+        tokenizer.padding_side = tokenizer.truncation_side = "right"  # positions are counted from the left
     fit_together(model, tokenizer)
     return task, model, tokenizer

@@ -18,6 +18,7 @@ from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
 from ssl_pdr.data.checks import overlap
 from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
 from ssl_pdr.data.evaluation_sets import EvaluationSet, parts_of_corpus
+from ssl_pdr.data.question_corpus import shared_passages
 from ssl_pdr.data.splits import LabelSplit
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.data.tables import Table
@@ -31,6 +32,7 @@ from ssl_pdr.progress import Listener, RunCallback, Silent, stop_on_interrupt
 from ssl_pdr.provenance import machine, versions
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.tasks import QuestionAnswering
 from ssl_pdr.tasks.base import fit_together, positions
 from ssl_pdr.trainer import PDRTrainer
 
@@ -140,11 +142,19 @@ def _sets(config: TrainConfig, materials: Materials) -> list[EvaluationSet]:
     parts = parts_of_corpus(materials.corpus)
     label_names = [] if config.task == "question-answering" else materials.corpus.label_names
     further = sets_of(config.eval_on or (), label_names, config, [part.name for part in parts])
+    trained = {"training texts": materials.corpus.keys["train"]}
+    trained |= {f"texts of {c.name}": c.rows.keys for c in materials.corpora if isinstance(c.rows, Table)}
     for one in further:
-        if leaked := int(overlap(materials.corpus.keys["train"], one.keys).sum()):
-            kind = f"training texts that are also in {one.name}"
-            materials.notes[kind] = leaked
-            materials.warnings.append(LEAKS.format(kind=kind, count=leaked))
+        leaks = {
+            f"{name} that are also in {one.name}": int(overlap(keys, one.keys).sum()) for name, keys in trained.items()
+        }
+        if config.task == "question-answering":
+            shared = shared_passages(materials.corpus.train, one.rows)
+            leaks[f"questions of {one.name} about passages that are trained on"] = shared
+        for kind, count in leaks.items():
+            if count:
+                materials.notes[kind] = count
+                materials.warnings.append(LEAKS.format(kind=kind, count=count))
     return [one.limited(config.eval_limit) for one in (*parts, *further)]
 
 
@@ -227,7 +237,10 @@ def _run(loaded: _Loaded, folder: RunFolder, listener: Listener, *, checkpoint: 
 def _evaluate(loaded: _Loaded, trainer: PDRTrainer, listener: Listener) -> Outcome:
     config, materials = loaded.config, loaded.materials
     listener.stage("evaluating")
-    found = evaluate(trainer, materials.task, materials.tokenizer, loaded.sets, config.max_length)
+    task = materials.task
+    if isinstance(task, QuestionAnswering):  # in a set that is scored no question is left out: it counts as unanswered
+        task = dataclasses.replace(task, skip=True)
+    found = evaluate(trainer, task, materials.tokenizer, loaded.sets, config.max_length)
     materials.notes.update({f"{name}: {kind}": n for name, notes in found.notes.items() for kind, n in notes.items()})
     if config.task == "classification":
         listener.stage("baseline: tf-idf and logistic regression")

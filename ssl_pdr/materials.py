@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_pdr.config import TrainConfig
+from ssl_pdr.config import TrainConfig, option
 from ssl_pdr.data.collate import Mixture, mix
 from ssl_pdr.data.columns import Columns
 from ssl_pdr.data.corpus import LEAK, Corpus, load_corpus
@@ -90,6 +90,21 @@ def with_task(config: TrainConfig) -> TrainConfig:
     Raises:
         ConfigError: for data that are for another task than the one that is named.
     """
+    config = _named_task(config)
+    if config.task == "question-answering":
+        given = {name: getattr(config, name) for name in ("text_column", "pair_column", "label_column", "label_map")}
+        unread = [option(name) for name, value in given.items() if value is not None]
+        unread += ["--long-documents windows"] if config.long_documents == "windows" else []
+        if unread:
+            raise ConfigError(
+                f"{' and '.join(unread)} say how texts are classified; leave them out for question answering"
+            )
+    elif config.stride is not None:
+        raise ConfigError("--stride is for question answering; leave it out for classification")
+    return config
+
+
+def _named_task(config: TrainConfig) -> TrainConfig:
     if config.task is None:
         asks = config.text_column is None and holds_questions(config.data, reading_of(config))
         return dataclasses.replace(config, task="question-answering" if asks else "classification")

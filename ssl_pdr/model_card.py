@@ -2,15 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssl_pdr.data.locations import is_path
+from ssl_pdr.data.sources import source_name
 from ssl_pdr.files import atomic_write
+from ssl_pdr.run_folder import RunFolder
 
-_PIPELINES = {
-    "classification": ("text-classification", '("Some text")'),
-    "question-answering": ("question-answering", '(question="Who?", context="It was Ada.")'),
-}
+_PLACES = ("data", "data_dir", "eval", "eval_on", "unlabelled", "split", "output")
+_CLASSIFY = """```python
+from transformers import pipeline
+
+pipeline("text-classification", model="path/to/this/folder")("Some text")
+```"""
+_ANSWER = """```sh
+ssl-pdr evaluate path/to/this/folder --on questions.json
+```
+
+scores it on a file as SQuAD has them. One question, about a passage of one window:
+
+```python
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+folder = "path/to/this/folder"
+question, passage = "Who wrote it?", "It was Ada who wrote it."
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForQuestionAnswering.from_pretrained(folder)
+options = {{"truncation": "only_second", "max_length": {max_length}}}
+inputs = tokenizer(question, passage, return_offsets_mapping=True, return_tensors="pt", **options)
+offsets = inputs.pop("offset_mapping")[0].tolist()
+with torch.no_grad():
+    start, end = (logits[0].tolist() for logits in model(**inputs).to_tuple()[:2])
+places = [place for place, text in enumerate(inputs.sequence_ids()) if text == 1]
+spans = [(start[i] + end[j], i, j) for i in places for j in places if i <= j < i + {longest}]
+best, first, last = max(spans)
+answer = passage[offsets[first][0] : offsets[last][1]]{no_answer}
+print(answer)
+```"""
+_NO_ANSWER = """
+cls = inputs["input_ids"][0].tolist().index(tokenizer.cls_token_id)
+if start[cls] + end[cls] - best > {threshold}:  # the null threshold
+    answer = ""  # the passage has none"""
+
+
+def model_name(model: str) -> str:
+    """A model's name for other people: of a folder its own, with the run's before it; a name on the Hub as it is.
+
+    Example:
+        >>> model_name("/home/me/bert"), model_name("owner/name")
+        ('bert', 'owner/name')
+    """
+    if not is_path(model):
+        return model
+    folder = Path(model).expanduser().absolute()
+    return f"{folder.parent.name}/{folder.name}" if RunFolder(folder.parent).is_run else folder.name
+
+
+def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration that are set, with names for the files and folders of this machine.
+
+    Example:
+        >>> without_places({"data": "/home/me/a.csv", "model": "bert-base-cased", "eval_on": ("imdb", "~/b.csv"), "limit": None})
+        {'data': 'a.csv', 'model': 'bert-base-cased', 'eval_on': ['imdb', 'b.csv']}
+    """
+    made: dict[str, Any] = {}
+    for name, value in config.items():
+        if name == "model":
+            made[name] = model_name(value)
+        elif name in _PLACES and isinstance(value, list | tuple):
+            made[name] = [source_name(one) for one in value]
+        elif value is not None:
+            made[name] = source_name(value) if name in _PLACES else value
+    return made
 
 
 def model_card(folder: Path, result: dict[str, Any]) -> None:
@@ -22,32 +88,43 @@ def model_card(folder: Path, result: dict[str, Any]) -> None:
     """
     config, budget = result["config"], result["budget"]
     method = config["reg"] if result["objective"]["divergence"] is None else f"{config['reg']} with {config['div']}"
-    tag, call = _PIPELINES[config["task"]]
+    asks = config["task"] == "question-answering"
+    threshold = result.get("null_threshold")
+    null = (
+        ""
+        if threshold is None
+        else f"\n- No answer: from a margin of {threshold:.4g} on, in log-probability (`null_threshold`)"
+    )
     atomic_write(
         folder / "README.md",
         f"""---
 library_name: transformers
-pipeline_tag: {tag}
+pipeline_tag: {"question-answering" if asks else "text-classification"}
 tags: [ssl-pdr, semi-supervised]
 ---
 
 # {_escape(result["data"]["name"])}, {_escape(method)}
 
-A model for {config["task"].replace("-", " ")}, fine-tuned from `{_escape(config["model"])}` with ssl-pdr {result["versions"]["ssl-pdr"]}.
+A model for {config["task"].replace("-", " ")}, fine-tuned from {_code(model_name(config["model"]))} with ssl-pdr {result["versions"]["ssl-pdr"]}.
 
 - Data: {_escape(result["data"]["name"])}, fingerprint `{result["data"]["fingerprint"][:16]}`,
   classes: {", ".join(_escape(name) for name in result["data"]["labels"])}
 - Budget: {budget["labelled"]} labelled and {budget["unlabelled"]} unlabelled training rows, split `{result["split_hash"][:16]}`
-- Method: cross-entropy on labelled rows, {_escape(method)}, α = {config["alpha"]}, seed {config["seed"]}
+- Method: cross-entropy on labelled rows, {_escape(method)}, α = {config["alpha"]}, seed {config["seed"]}{null}
 
 {_table(result["scores"])}
 
-```python
-from transformers import pipeline
-
-pipeline("{tag}", model="path/to/this/folder"){call}
-```
+{_answering(config, threshold) if asks else _CLASSIFY}
 """,
+    )
+
+
+def _answering(config: Mapping[str, Any], threshold: float | None) -> str:
+    """How to use a model that answers questions: transformers has no pipeline for it any more."""
+    return _ANSWER.format(
+        max_length=config["max_length"],
+        longest=config["max_answer_length"],
+        no_answer="" if threshold is None else _NO_ANSWER.format(threshold=threshold),
     )
 
 
@@ -76,3 +153,8 @@ def _escape(text: str) -> str:
     """Text from data, on one line, that can form neither markup nor a table cell."""
     flat = " ".join(str(text).split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in flat)
+
+
+def _code(text: str) -> str:
+    """Text from data as code, in which nothing but its end can be written."""
+    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "evaluation"
 
     @property
+    def later(self) -> Path:
+        """Scores on sets that came after the training, a folder for each."""
+        return self.path / "later"
+
+    @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.result.is_file()
@@ -115,7 +120,7 @@ class RunFolder:
         """Remove what an earlier run left, and nothing else; its result goes first, so that no half of it looks whole."""
         for file in (self.result, self.split, self.log):
             file.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.model, self.evaluation):
+        for folder in (self.checkpoints, self.model, self.evaluation, self.later):
             if folder.is_dir():
                 shutil.rmtree(folder)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,12 @@ from ssl_pdr.evaluation import (
     load_trained,
     main_metric,
     predict_logits,
+    predictions_file,
     relative_drop,
     sets_of,
 )
 from ssl_pdr.metrics.answers import normalise_answer
-from ssl_pdr.model_card import model_card
+from ssl_pdr.model_card import model_card, model_name, without_places
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
 from tests.cli.conftest import model_folder, question_model, squad_folder
@@ -234,6 +237,41 @@ def test_names_of_sets_are_taken_once(squad_folder: Path) -> None:
         sets_of([file], [], TrainConfig(), taken=["in_domain", "v1.json"])
 
 
+def test_names_that_differ_in_case_are_one(model_folder: Path, tmp_path: Path) -> None:
+    """There are disks on which their predictions would be one file."""
+    for name in ("a.csv", "b/A.csv"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("text,label\ngood,pos\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"called 'A.csv'; leave one out, or rename its file"):
+        sets_of([str(tmp_path / "a.csv"), str(tmp_path / "b" / "A.csv")], ["pos"], TrainConfig())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["", ".", "..", "...", " "],
+        ["/", "../x", "..\\x", "a/b", "a\\b", "/etc/x", "a\0b"],
+        [".hidden", "hidden", "-rf", "rf"],
+        ["x*.csv", "x?.csv", "x_.csv", "\udcff.csv", "a\nb", "a\x1bb"],
+        ["n" * 400, "n" * 401, "ü" * 200],
+    ],
+)
+def test_predictions_stay_in_their_folder(tmp_path: Path, names: list[str]) -> None:
+    """No name escapes or hides, none is too long for a disk, and no two share a file."""
+    files = [predictions_file(name) for name in names]
+    assert len(set(files)) == len(names)
+    for file in files:
+        assert (tmp_path / file).resolve().parent == tmp_path
+        assert file.endswith(".jsonl")
+        assert file.isprintable()
+        assert not file.startswith((".", "-"))
+        assert len(file.encode()) < 200
+        (tmp_path / file).touch()
+    for name in ("reviews.csv", "hans", "pydocs-topics in_domain", "Übung 1.csv"):
+        assert predictions_file(name) == f"{name}.jsonl"
+
+
 # --- what a model has to beat
 
 
@@ -259,9 +297,19 @@ def test_the_baseline_reads_pairs_and_signs() -> None:
 # --- what is written
 
 
+QUESTIONS = {
+    "task": "question-answering",
+    "reg": "none",
+    "alpha": 1.0,
+    "seed": 3,
+    "max_length": 20,
+    "max_answer_length": 4,
+}
+
+
 def test_a_card_cannot_be_broken_by_names(tmp_path: Path) -> None:
     result: dict[str, Any] = {
-        "config": {"task": "question-answering", "model": "a`b", "reg": "none", "alpha": 1.0, "seed": 3},
+        "config": {**QUESTIONS, "model": "a`b|*c_d"},
         "budget": {"labelled": 3, "unlabelled": 4},
         "objective": {"divergence": None},
         "data": {"name": "<b>|\n# x", "fingerprint": "f" * 64, "labels": ["answerable"]},
@@ -277,9 +325,91 @@ def test_a_card_cannot_be_broken_by_names(tmp_path: Path) -> None:
     assert "| in\\_domain | 4 |  |  | 0.5000 | 0.2500 |" in card
     assert "| odd\\|\\[name\\] | 2 | 1.0000 | 1.0000 |  |  |" in card
     assert "# \\<b\\>\\| \\# x, none" in card
-    assert 'pipeline("question-answering", model=' in card
+    assert "fine-tuned from `a'b|*c_d` with" in card
+    assert "pipeline_tag: question-answering" in card
+    assert "ssl-pdr evaluate path/to/this/folder --on questions.json" in card
+    assert "null" not in card
     widths = {line.replace("\\|", "").count("|") for line in card.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def card_of(folder: Path, config: dict[str, Any], **more: Any) -> str:
+    result = {
+        "config": config,
+        "budget": {"labelled": 3, "unlabelled": 4},
+        "objective": {"divergence": None},
+        "data": {"name": "mine", "fingerprint": "f" * 64, "labels": ["answerable"]},
+        "split_hash": "s" * 64,
+        "versions": {"ssl-pdr": "1"},
+        "scores": {"in_domain": {"f1": 0.5, "exact": 0.25, "rows": 4}},
+    }
+    model_card(folder, {**result, **more})
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def run_snippet(card: str, folder: Path, **instead: str) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    for old, new in {"path/to/this/folder": str(folder), **instead}.items():
+        assert old in code
+        code = code.replace(old, new)
+    printed: list[str] = []
+    exec(code, {"print": printed.append})
+    return "".join(printed)
+
+
+@pytest.mark.parametrize("threshold", [None, -1e9, 1e9])
+def test_a_card_shows_how_to_ask(question_model: Path, tmp_path: Path, threshold: float | None) -> None:
+    """What it prints is what `evaluate` predicts."""
+    folder = tmp_path / "model"
+    shutil.copytree(question_model, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = {"no_answer_slot": threshold is not None, "null_threshold": threshold}
+    (folder / "config.json").write_text(json.dumps(config | settings), encoding="utf-8")
+    card = card_of(folder, {**QUESTIONS, "model": "/home/me/bert"}, null_threshold=threshold)
+    assert "/home" not in card
+    assert ("(`null_threshold`)" in card) == (threshold is not None)
+    question, passage = "the film is ?", "the film was good a scene was dull"
+    row = {"id": "1", "question": question, "context": passage, "answers": {"text": [], "answer_start": []}}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    options = TrainConfig(model=str(folder), max_length=20, stride=2, max_answer_length=4)
+    evaluate_model(options, [str(tmp_path / "q.jsonl")], output=tmp_path / "out")
+    (line,) = (tmp_path / "out" / "q.jsonl.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = {"Who wrote it?": question, "It was Ada who wrote it.": passage}
+    answer = json.loads(line)["candidates"][0]["text"]
+    assert run_snippet(card, folder, **asked) == ("" if threshold == -1e9 else answer)
+
+
+def test_a_card_shows_how_to_classify(model_folder: Path, tmp_path: Path) -> None:
+    card = card_of(tmp_path, {**QUESTIONS, "task": "classification", "model": "owner/name"})
+    assert "fine-tuned from `owner/name` with" in card
+    assert "pipeline_tag: text-classification" in card
+    run_snippet(card, model_folder)
+
+
+def test_names_in_place_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create()
+    run.write_config(TrainConfig())
+    monkeypatch.chdir(tmp_path)
+    for given, name in {
+        "owner/name": "owner/name",
+        "bert-base-cased": "bert-base-cased",
+        str(tmp_path / "bert"): "bert",
+        "~/bert": "bert",
+        "./bert/": "bert",
+        ".": tmp_path.name,
+        "run/model": "run/model",
+        str(run.model): "run/model",
+    }.items():
+        assert model_name(given) == name
+    places = {name: str(tmp_path / f"{name}.csv") for name in ("data", "eval", "split", "output", "data_dir")}
+    lists = {name: ("imdb", str(tmp_path / "x.csv")) for name in ("eval_on", "unlabelled")}
+    others: dict[str, Any] = {"label_map": ("a/b=c",), "model": str(tmp_path / "bert"), "radius": None, "task": None}
+    config = TrainConfig(**places, **lists, **others)
+    made = without_places(vars(config))
+    assert str(tmp_path) not in json.dumps(made)
+    assert set(made) == {name for name, value in vars(config).items() if value is not None}
+    assert (made["data"], made["eval_on"], made["label_map"]) == ("data.csv", ["imdb", "x.csv"], ("a/b=c",))
 
 
 def test_a_run_that_cannot_be_read(tmp_path: Path) -> None:

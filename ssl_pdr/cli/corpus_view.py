@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ssl_pdr.cli.live import one_line
 from ssl_pdr.data.checks import CorpusReport, Leak, PartReport
 
 MANY_CLASSES = 30
@@ -224,8 +225,8 @@ def _examples_table(leaks: Sequence[Leak]) -> Table:
 
 
 def _clean(text: str) -> str:
-    """What prints; other people's text can carry control sequences. Shown as `Text`, it is no markup and no emoji code."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    """On one line; shown as `Text`, it is no markup and no emoji code."""
+    return one_line(" ".join(text.split()))
 
 
 def _cells(count: int, largest: int, width: int) -> int:

@@ -32,7 +32,7 @@ def data_command(
     labelled = "data" in options or "unlabelled" not in options
     config = make_config(options).resolved()
 
-    from ssl_pdr.cli.live import LiveView, quiet
+    from ssl_pdr.cli.live import LiveView, printable, quiet
 
     quiet(verbose=False)
     from ssl_pdr import materials
@@ -75,11 +75,10 @@ def data_command(
         )
         return
     from rich.console import Console
-    from rich.markup import escape
 
     from ssl_pdr.cli.corpus_view import show_report
 
-    console = Console()
+    console = Console(emoji=False)
     show_report(report, console)
     for kind, count in counted.items():
-        console.print(f"[dim]{escape(kind)}: {count}[/dim]")
+        console.print(f"[dim]{printable(kind)}: {count}[/dim]")

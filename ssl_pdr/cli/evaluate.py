@@ -67,7 +67,7 @@ def evaluate_command(
         if plot is not None:
             raise ConfigError(f"--plot draws the drop from a run's in-domain score; {source} is no run, leave it out")
 
-    from ssl_pdr.cli.live import LiveView, quiet, scores_table
+    from ssl_pdr.cli.live import LiveView, printable, quiet, scores_table
 
     quiet(verbose=False)
     from ssl_pdr.evaluation import evaluate_model
@@ -87,15 +87,14 @@ def evaluate_command(
         typer.echo(json.dumps(result, ensure_ascii=False))
         return
     from rich.console import Console
-    from rich.markup import escape
 
-    console = Console()
+    console = Console(emoji=False)
     console.print(scores_table(str(source), result["scores"], result["relative_drop"]))
     for name, facts in result["data"].items():
         for kind, count in facts["notes"].items():
-            console.print(f"[dim]{escape(f'{name}: {kind}: {count}')}[/dim]", soft_wrap=True)
+            console.print(f"[dim]{printable(f'{name}: {kind}: {count}')}[/dim]", soft_wrap=True)
     if output is not None:
-        console.print(f"predictions: {escape(str(output))}", soft_wrap=True)
+        console.print(f"predictions: {printable(str(output))}", soft_wrap=True)
 
 
 def _to_read(trained: TrainConfig) -> dict[str, Any]:

@@ -48,19 +48,20 @@ def inspect_command(
 
 def _show(found: Inspection, figure: Path) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
-    console = Console()
+    from ssl_pdr.cli.live import printable
+
+    console = Console(emoji=False)
     console.print(
-        f"{escape(found.method)}: {found.rows} held-out rows of up to {found.tokens} tokens, site {found.site!r}; radii are "
-        "relative to the mean token norm, figures are medians over the rows",
+        f"{printable(found.method)}: {found.rows} held-out rows of up to {found.tokens} tokens, site "
+        f"{printable(repr(found.site))}; radii are relative to the mean token norm, figures are medians over the rows",
         soft_wrap=True,
     )
     if found.merged:
         console.print(f"improbable outcomes are taken as one (up to {found.merged:.1%} of the probability)")
     console.print(_second_order(found), _pinsker(found), _norms(found))
     console.print(_dropout(found), soft_wrap=True)
-    console.print(f"figure: {escape(str(figure))}", soft_wrap=True)
+    console.print(f"figure: {printable(str(figure))}", soft_wrap=True)
 
 
 def _second_order(found: Inspection) -> Table:
@@ -92,15 +93,16 @@ def _pinsker(found: Inspection) -> Table:
 
 
 def _norms(found: Inspection) -> Table:
-    from rich.markup import escape
     from rich.table import Table
+
+    from ssl_pdr.cli.live import printable
 
     table = Table(title="norms of the posterior's Jacobian: median (quartiles)")
     for column in ("model", "spectral", "Frobenius"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for norms in found.norms:
         cells = (f"{s.median:.3g} ({s.low:.3g} to {s.high:.3g})" for s in (norms.spectral, norms.frobenius))
-        table.add_row(escape(norms.model), *cells)
+        table.add_row(printable(norms.model), *cells)
     return table
 
 

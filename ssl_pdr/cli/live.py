@@ -17,6 +17,21 @@ from rich.table import Table
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE
 
 
+def one_line(text: str) -> str:
+    """What prints of a text: other people's can carry control sequences."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def printable(text: str) -> str:
+    r"""Text from data, names and paths, that can form neither control sequences nor markup.
+
+    Example:
+        >>> print(printable("[red]a\x1b[2J"))
+        \[red]a [2J
+    """
+    return escape(one_line(text))
+
+
 def quiet(*, verbose: bool) -> None:
     """Silence the libraries (not their errors) unless `verbose`; before they are imported."""
     if verbose:
@@ -44,7 +59,7 @@ class LiveView:
     """
 
     def __init__(self, *, enabled: bool) -> None:
-        self._console = Console(stderr=True, quiet=not enabled)
+        self._console = Console(stderr=True, quiet=not enabled, emoji=True)
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
         self._told = time.monotonic()
@@ -60,14 +75,14 @@ class LiveView:
         if text == "training" and self._console.is_terminal:
             self._start()
         elif self._progress is not None and text.startswith("stopping"):
-            self._progress.console.print(escape(text))
+            self._progress.console.print(printable(text))
         else:
             self._stop()
-            self._console.print(f"[dim]{escape(text)} …[/dim]")
+            self._console.print(f"[dim]{printable(text)} …[/dim]")
 
     def warn(self, text: str) -> None:
         """A line that stands out."""
-        self._console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+        self._console.print(f"[yellow]warning:[/yellow] {printable(text)}", soft_wrap=True)
 
     def step(self, step: int, steps: int) -> None:
         """Move the bar."""
@@ -107,21 +122,22 @@ def show_result(result: dict[str, Any]) -> None:
     share = f"{budget['fraction']:.0%} of labels" if budget["fraction"] >= 0.01 else f"{budget['labelled']} labels"
     title = f"{result['data']['name']} · {_method(config)} · {share} · seed {config['seed']}"
     table = scores_table(title, scores, result["relative_drop"])
-    console = Console()
+    console = Console(emoji=True)
     console.print(table)
     steps = result["timing"]["steps"]
     rows = [f"{budget['labelled']} labelled rows"]
     if budget["unlabelled"]:
         rows.append(f"{budget['unlabelled']} further rows of {result['data']['name']}")
     rows += [f"{c['name']} ({_corpus(c)})" for c in result["data"]["unlabelled"]]
-    console.print(escape(" + ".join(rows)), soft_wrap=True)
+    console.print(printable(" + ".join(rows)), soft_wrap=True)
     console.print(f"{steps} step{'s' * (steps != 1)}, trained in {result['timing']['train_seconds']:.0f} s")
     for note, count in result["data"]["notes"].items():
-        console.print(f"[dim]{escape(note)}: {count}[/dim]", soft_wrap=True)
-    console.print(f"model: {escape(config['output'])}/model", soft_wrap=True)
+        console.print(f"[dim]{printable(note)}: {count}[/dim]", soft_wrap=True)
+    console.print(f"model: {printable(config['output'])}/model", soft_wrap=True)
 
 
 _METRICS = {"accuracy": "accuracy", "f1": "F1", "exact": "exact match", "macro_f1": "macro F1"}
+_OUR_NAMES = {"in_domain": "in-domain"}
 _SHOWN_APART = ("rows", "originals", "best_f1_threshold", "best_exact_threshold")
 
 
@@ -139,7 +155,7 @@ def scores_table(
     baseline = scores.get("baseline_tfidf", {})
     sets = {name: values for name, values in scores.items() if name != "baseline_tfidf"}
     metrics = [name for name in ("accuracy", "f1", "exact") if any(name in values for values in sets.values())]
-    table = Table(title=escape(title))
+    table = Table(title=printable(title))
     table.add_column("set")
     table.add_column("rows", justify="right")
     for name in metrics:
@@ -149,7 +165,11 @@ def scores_table(
     if drops:
         table.add_column("relative drop", justify="right")
     for part, values in sets.items():
-        cells = [escape(part.replace("_", "-")), str(values["rows"]), *(_percent(values.get(name)) for name in metrics)]
+        cells = [
+            printable(_OUR_NAMES.get(part, part)),
+            str(values["rows"]),
+            *(_percent(values.get(name)) for name in metrics),
+        ]
         if baseline:
             cells.append(_percent(baseline.get(part, {}).get("accuracy")))
         if drops:
@@ -157,7 +177,9 @@ def scores_table(
         table.add_row(*cells)
         groups = [name for name in values if name not in (*_METRICS, *_SHOWN_APART) and not name.endswith("_rows")]
         for name in groups if details else ():
-            table.add_row(f"[dim]  {escape(name.replace('_', ' '))}[/dim]", "", f"[dim]{_percent(values[name])}[/dim]")
+            table.add_row(
+                f"[dim]  {printable(name.replace('_', ' '))}[/dim]", "", f"[dim]{_percent(values[name])}[/dim]"
+            )
     return table
 
 
@@ -167,23 +189,23 @@ def _percent(value: float | None) -> str:
 
 def show_dry_run(outcome: dict[str, Any]) -> None:
     """The resolved configuration, what it is made from, and the first mixed batch."""
-    console = Console()
+    console = Console(emoji=True)
     settings = Table(title="resolved configuration", show_header=False)
     for name, value in outcome["config"].items():
-        settings.add_row(name, escape(", ".join(value) if isinstance(value, list | tuple) else str(value)))
+        settings.add_row(name, printable(", ".join(value) if isinstance(value, list | tuple) else str(value)))
     rows = Table(title="first batch", expand=True)
     for column in ("row", "label", "tokens"):
         rows.add_column(column, no_wrap=True, max_width=20, overflow="ellipsis")
     rows.add_column("text", no_wrap=True, ratio=1, overflow="ellipsis")
     for row in outcome["first_batch"]:
-        label = "[dim]–[/dim]" if row["label"] is None else escape(row["label"])
-        rows.add_row(str(row["row"]), label, str(row["tokens"]), escape(row["text"]))
+        label = "[dim]–[/dim]" if row["label"] is None else printable(row["label"])
+        rows.add_row(str(row["row"]), label, str(row["tokens"]), printable(row["text"]))
     console.print(settings, rows)
-    console.print(f"{outcome['labelled']} labelled rows, {outcome['unlabelled']}")
+    console.print(f"{outcome['labelled']} labelled rows, {printable(outcome['unlabelled'])}")
     for note, count in outcome["notes"].items():
-        console.print(f"[dim]{escape(note)}: {count}[/dim]", soft_wrap=True)
+        console.print(f"[dim]{printable(note)}: {count}[/dim]", soft_wrap=True)
     for warning in outcome["warnings"]:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {printable(warning)}", soft_wrap=True)
 
 
 def _corpus(corpus: dict[str, Any]) -> str:

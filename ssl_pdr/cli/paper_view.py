@@ -8,9 +8,9 @@ from typing import Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from ssl_pdr.cli.live import printable
 from ssl_pdr.paper.plan import Plan, plan_rows
 from ssl_pdr.paper.tables import NOTHING, share_text, signed
 
@@ -32,7 +32,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         typer.echo(json.dumps(shown, ensure_ascii=False))
         return
     table = Table(
-        title=escape(f"{plan.target}: runs in {plan.folder}"), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=printable(f"{plan.target}: runs in {plan.folder}"), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
     for name in ("data", "row", "labels"):
         table.add_column(name, no_wrap=True)
@@ -41,7 +41,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     for row in rows:
         each = "?" if row["steps"] is None else "–".join(f"{n:,}" for n in sorted({row["steps_from"], row["steps_to"]}))
         numbers = [str(row["runs"]), str(row["finished"]), each, _count(row["steps"]), _count(row["plain_steps"])]
-        table.add_row(escape(row["task"]), escape(row["method"]), f"{row['labelled_frac']:.0%}", *numbers)
+        table.add_row(printable(row["task"]), printable(row["method"]), f"{row['labelled_frac']:.0%}", *numbers)
     table.add_section()
     runs_, done, steps, plain = (_count(totals[key]) for key in ("runs", "finished", "steps", "plain_steps"))
     table.add_row("", "all", "", runs_, done, "", steps, plain)
@@ -69,9 +69,9 @@ def show_content(plan: Plan, content: dict[str, Any]) -> None:
         console.print(_figures(content))
         console.print("[dim]Below ours: the paper's, and the difference.[/dim]")
     for name, reason in content["missing"].items():
-        console.print(f"[yellow]{escape(name)}:[/yellow] {escape(reason)}", soft_wrap=True)
+        console.print(f"[yellow]{printable(name)}:[/yellow] {printable(reason)}", soft_wrap=True)
     _say_left_out(plan, console)
-    console.print(f"written: {escape(str(plan.folder / plan.target))}.json and .md", soft_wrap=True)
+    console.print(f"written: {printable(str(plan.stem))}.json and .md", soft_wrap=True)
 
 
 def _sum(values: list[int | None]) -> int | None:
@@ -85,7 +85,7 @@ def _count(value: int | None) -> str:
 
 def _say_left_out(plan: Plan, console: Console) -> None:
     for name, reason in plan.left_out.items():
-        console.print(f"[dim]left out {escape(name)}: {escape(reason)}[/dim]", soft_wrap=True)
+        console.print(f"[dim]left out {printable(name)}: {printable(reason)}[/dim]", soft_wrap=True)
 
 
 def _figures(content: dict[str, Any]) -> Table:
@@ -115,7 +115,7 @@ def _grid(title: str, names: list[str], labels: list[str], cells: list[list[str]
     if len(names) > max(_WIDE, len(labels)):
         names, labels, cells = labels, names, [list(line) for line in zip(*cells, strict=True)]
     table = Table(
-        title=escape(title),
+        title=printable(title),
         box=SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -124,9 +124,9 @@ def _grid(title: str, names: list[str], labels: list[str], cells: list[list[str]
     )
     table.add_column("")
     for name in names:
-        table.add_column(escape(name), justify="right")
+        table.add_column(printable(name), justify="right")
     for label, line in zip(labels, cells, strict=True):
-        table.add_row(escape(label), *line)
+        table.add_row(printable(label), *line)
     return table
 
 

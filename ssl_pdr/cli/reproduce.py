@@ -104,7 +104,7 @@ def reproduce_command(
             from ssl_pdr.report.relative_drop import draw_relative_drops
 
             try:
-                draw_relative_drops(content, plan.folder / f"{target}.svg")
+                draw_relative_drops(content, Path(f"{plan.stem}.svg"))
             except ConfigError as error:  # no matplotlib: the figures are there all the same
                 view.warn(str(error))
     if as_json:

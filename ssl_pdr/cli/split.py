@@ -26,7 +26,7 @@ def split_command(
     if output.exists() and not overwrite:
         raise OutputError(f"{output} is there already; add --overwrite, or choose another --output")
 
-    from ssl_pdr.cli.live import quiet
+    from ssl_pdr.cli.live import printable, quiet
 
     quiet(verbose=False)
     from ssl_pdr import materials
@@ -48,12 +48,11 @@ def split_command(
         typer.echo(json.dumps(facts))
         return
     from rich.console import Console
-    from rich.markup import escape
 
     from ssl_pdr.cli.corpus_view import show_balance
 
-    console = Console()
+    console = Console(emoji=False)
     show_balance(rows, console)
     short = "" if split.asked == split.got else f" (of {split.asked} asked for: groups stay whole)"
     console.print(f"{split.got} labelled{short} and {len(split.unlabelled)} unlabelled rows, seed {split.seed}")
-    console.print(f"manifest: {escape(str(output))} (hash {split.hash[:16]})", soft_wrap=True)
+    console.print(f"manifest: {printable(str(output))} (hash {split.hash[:16]})", soft_wrap=True)

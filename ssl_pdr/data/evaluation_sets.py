@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,14 +12,17 @@ from datasets import Dataset
 
 from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.checks import Keys
-from ssl_pdr.data.columns import Columns
+from ssl_pdr.data.columns import Columns, Problems
 from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.labels import NO_AGREEMENT
 from ssl_pdr.data.questions import UNANSWERABLE, read_questions
 from ssl_pdr.data.readers import Reading
-from ssl_pdr.data.sources import has_part, read_table, source_name
+from ssl_pdr.data.sources import has_part, raw_rows, read_table, source_name
 from ssl_pdr.data.tables import Table, chosen, with_labels
 from ssl_pdr.errors import DataError
+
+# How GLUE spells the class, and others.
+_SAME = dict.fromkeys(("not_entailment", "not-entailment", "non_entailment"), "non-entailment")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,41 @@ def parts_of_corpus(corpus: Corpus) -> list[EvaluationSet]:
     return made
 
 
+def parts_for_model(corpus: Corpus, label_names: Sequence[str], label_map: Mapping[str, str]) -> list[EvaluationSet]:
+    """The parts of a corpus for a model that need not have been trained on it, each named after both, `CORPUS PART`.
+
+    Args:
+        corpus: of the model's task, with the labels that it has itself.
+        label_names: the model's classes; empty for one that answers questions.
+        label_map: from labels of the corpus to those of the model.
+
+    Raises:
+        DataError: in one line, for labels that the model does not know.
+    """
+    made = []
+    for one in parts_of_corpus(corpus):
+        name = f"{corpus.name} {one.name}"
+        if one.label_names:
+            numbers = np.array(one.rows["label"], np.int32)
+            rows = one.rows.remove_columns("label")
+            table = Table(rows, numbers, list(one.label_names), one.keys, corpus.fingerprint, Problems())
+            labelled, keys, _ = _labelled(table, label_names, label_map, name)
+            one = replace(one, rows=labelled, keys=keys, label_names=tuple(label_names))
+        made.append(replace(one, name=name, digest=corpus.fingerprint))
+    return made
+
+
+def for_the_other_task(name: str, *, asks: bool) -> DataError:
+    """The error for a set of questions and a model that classifies, or for one of texts and a model that answers.
+
+    Example:
+        >>> print(for_the_other_task("a.csv", asks=False))
+        a.csv holds texts, the model is one for question-answering; leave it out
+    """
+    holds, task = ("questions", "classification") if asks else ("texts", "question-answering")
+    return DataError(f"{name} holds {holds}, the model is one for {task}; leave it out")
+
+
 def question_scoring(labels: Sequence[int | None]) -> str:
     """How questions are scored: as in SQuAD v2.0 where some of them have no answer."""
     return "squad_v2" if UNANSWERABLE in labels else "squad"
@@ -106,7 +145,9 @@ def read_evaluation(
     if named is not None and named.task != task:
         raise DataError(f"{source} is a set for {named.task}, the model is one for {task}; leave it out")
     part = named.evaluation if named else _part(source, reading)
-    name = source_name(source) if named else Path(source_name(source)).name
+    name = source_name(source) if named else _name(source)
+    if named is None:
+        _check_task(source, name, part, reading, asks=not label_names, told=columns.text is not None)
     if not label_names:
         questions = read_questions(source, reading=reading, part=part)
         missing = np.flatnonzero(questions.labels < 0)
@@ -130,11 +171,26 @@ def read_evaluation(
         scoring=named.scoring if named else "accuracy",
         keys=keys,
         label_names=names,
-        collapse=_in_both(collapse, label_names, names, name),
+        collapse=_in_both(collapse, label_names, names, label_map, name),
         how=how,
         digest=table.digest,
         notes={kind: count for kind, count in notes.items() if count},
     )
+
+
+def _name(source: str) -> str:
+    """The last part of a path or of a Hub name; of `.` and `..` what the folder is called."""
+    name = Path(source_name(source)).name
+    return name if name.strip(".") else Path(source).resolve().name or "data"
+
+
+def _check_task(source: str, name: str, part: str, reading: Reading, *, asks: bool, told: bool) -> None:
+    """Refuse texts for a model that answers questions, and questions for a classifier, unless it is told how to read them."""
+    _, first = next(iter(raw_rows(source, reading, Counter(), part)), (0, {}))
+    if asks and not {"question", "context"} & set(first) and first:
+        raise for_the_other_task(name, asks=False)
+    if not asks and not told and {"question", "context", "answers"} <= set(first):
+        raise for_the_other_task(name, asks=True)
 
 
 def _part(source: str, reading: Reading) -> str:
@@ -143,13 +199,17 @@ def _part(source: str, reading: Reading) -> str:
 
 def _labelled(table: Table, names: Sequence[str], label_map: Mapping[str, str], name: str) -> tuple[Dataset, Keys, int]:
     """Rows with the numbers of their classes, their keys, and how many had no label that annotators agreed on."""
-    numbers = {label.casefold(): number for number, label in enumerate(names)}
+    folded = [label.casefold() for label in names]
+    numbers = {label: number for number, label in enumerate(names)}
+    # Where only their case tells two classes apart, another case says neither.
+    in_any_case = {label: number for number, label in enumerate(folded) if folded.count(label) == 1}
     codes = np.full(len(table.classes) + 1, -1, np.int32)
     disagreed = NO_AGREEMENT in table.classes and NO_AGREEMENT not in numbers and "entailment" in table.classes
     for code, label in enumerate(table.classes):
-        wanted = label_map.get(label, label).casefold()
-        if wanted in numbers:
-            codes[code] = numbers[wanted]
+        wanted = label_map.get(label, label)
+        number = numbers.get(wanted, in_any_case.get(wanted.casefold()))
+        if number is not None:
+            codes[code] = number
         elif not (disagreed and label == NO_AGREEMENT):
             row = int(np.argmax(table.labels == code)) + 1
             raise DataError(
@@ -169,15 +229,23 @@ def _labelled(table: Table, names: Sequence[str], label_map: Mapping[str, str], 
 
 
 def _in_both(
-    collapse: Mapping[str, str], label_names: Sequence[str], names: Sequence[str], name: str
+    collapse: Mapping[str, str],
+    label_names: Sequence[str],
+    names: Sequence[str],
+    label_map: Mapping[str, str],
+    name: str,
 ) -> Mapping[str, str]:
-    """`collapse`, if the model has the classes that it tells of."""
+    """Which class of the set each of the model's is; of those that the set does not know the label map tells."""
     if not collapse:
         return {}
-    known = {label.casefold() for label in (*collapse, *names)}
-    strange = [label for label in label_names if label.casefold() not in known]
-    if strange:
-        raise DataError(
-            f"{name} is a set for models of {', '.join([*names, *collapse])}; this one has the class {strange[0]!r}; leave the set out"
-        )
-    return collapse
+    known = {**{label.casefold(): label for label in names}, **collapse, **_SAME}
+    made = {}
+    for label in label_names:
+        meant = label if label.casefold() in known else label_map.get(label, label)
+        if meant.casefold() not in known:
+            raise DataError(
+                f"{name} is a set for models of {', '.join([*names, *collapse])}; this one has the class {label!r}; "
+                f"--label-map {label}=… says which of them it is, or leave the set out"
+            )
+        made[label] = known[meant.casefold()]
+    return made

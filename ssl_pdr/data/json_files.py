@@ -254,15 +254,21 @@ def _article(line: int, article: Row) -> Iterator[Row | Bad]:
     for paragraph in _list_in(article, "paragraphs"):
         for question in _list_in(paragraph, "qas"):
             try:
-                answers = [(answer["text"], answer["answer_start"]) for answer in question.get("answers", ())]
-                row = _question(question["id"], article.get("title", ""), question, paragraph, answers)
-                if "is_impossible" in question:
-                    row["is_impossible"] = question["is_impossible"]
-                yield row
+                yield _question(question["id"], article.get("title", ""), question, paragraph, _answers(question))
             except (KeyError, TypeError, AttributeError, ValueError):
                 yield _misshapen(
                     line, "SQuAD", "id, question, answers with text and answer_start, in paragraphs with context"
                 )
+
+
+def _answers(question: Row) -> list[tuple[str, int]] | None:
+    """Answers as SQuAD v1.1 and v2.0 have them; None where nobody says whether there are any."""
+    impossible, given = question.get("is_impossible"), question.get("answers")
+    if impossible is True:
+        return []
+    if given is None or (impossible is False and not given):
+        return None
+    return [(answer["text"], answer["answer_start"]) for answer in given]
 
 
 def _passage(line: int, passage: Row) -> Iterator[Row | Bad]:
@@ -285,8 +291,12 @@ def _list_in(holder: Any, name: str) -> list[Any]:
     return found if isinstance(found, list) else [None]
 
 
-def _question(name: Any, title: Any, question: Row, passage: Row, answers: list[tuple[str, int]]) -> Row:
+def _question(name: Any, title: Any, question: Row, passage: Row, answers: list[tuple[str, int]] | None) -> Row:
     row = {"id": str(name), "title": title or "", "question": question["question"], "context": passage["context"]}
+    if answers is None:
+        if not all(isinstance(text, str) for text in row.values()):
+            raise TypeError
+        return {**row, "answers": None}
     texts, starts = [text for text, _ in answers], [start for _, start in answers]
     if not all(isinstance(text, str) for text in (*row.values(), *texts)) or not all(type(s) is int for s in starts):
         raise TypeError

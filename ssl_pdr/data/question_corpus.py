@@ -26,6 +26,7 @@ from ssl_pdr.errors import ConfigError, DataError
 
 DUPLICATES = "questions that occur more than once"
 LEAK = "questions that are also in an evaluation part"
+SHARED = "questions of this evaluation part about passages that are trained on"
 _NAMES = ("answerable", "unanswerable")  # in the order of `ANSWERABLE` and `UNANSWERABLE`
 
 
@@ -40,7 +41,7 @@ def holds_questions(source: Source, reading: Reading) -> bool:
     if (named := find_named(source)) is not None:
         return named.task == "question-answering"
     first = next(iter(raw_rows(source, reading, Counter())), None)
-    return first is not None and {"question", "context", "answers"} <= set(first[1])
+    return first is not None and {"question", "context"} <= set(first[1]) and not {"label", "labels"} & set(first[1])
 
 
 def load_question_corpus(
@@ -114,6 +115,7 @@ def load_question_corpus(
         "questions whose answer is not known, of what is held out, left out": left_out,
         DUPLICATES: duplicates(keys),
         LEAK: int(overlap(keys, evaluated).sum()),
+        **{f"{part}: {SHARED}": shared_passages(train, held) for part, (held, _) in selected.items()},
     }
     return Corpus(
         name=name,
@@ -170,6 +172,14 @@ def load_unlabelled_questions(specs: Sequence[str], corpus: Corpus, reading: Rea
     return made
 
 
+def shared_passages(train: Dataset, evaluated: Dataset) -> int:
+    """How many questions of the second table ask about a passage that the first one has too."""
+    known = set(train.unique("context"))
+    return sum(
+        context in known for batch in evaluated.select_columns("context").iter(1000) for context in batch["context"]
+    )
+
+
 def as_texts(table: Dataset) -> Dataset:
     """Questions and their passages as pairs of texts; other tables as they are."""
     if "question" not in table.column_names:
@@ -201,9 +211,11 @@ def _select(questions: Questions, rows: NDArray[np.int64] | None, *, group_colum
         table, keys = chosen(table, rows), keys[rows]
     if group_column is not None:
         groups = list(table[group_column])
-        if None in groups:
+        if not all(groups):
+            missing = next(row for row, group in enumerate(groups) if not group)
             raise DataError(
-                f"question {table[groups.index(None)]['id']!r} has no {group_column}; every question needs one to be split by group"
+                f"question {table[missing]['id']!r} has no {group_column}; every question needs one to be split by group; "
+                "--group-column context keeps those of a passage together"
             )
         table = table.add_column("group", groups)
     return table, keys
@@ -215,7 +227,7 @@ def _hold_out(
     """The rows to train on, and those that are held out of the rows whose answer is known: whole articles or passages."""
     known = np.flatnonzero(questions.labels >= 0)
     titles = questions.rows["title"]
-    texts = titles if len(set(titles)) > 1 and None not in titles else questions.rows["context"]
+    texts = titles if len(set(titles)) > 1 and all(titles) else questions.rows["context"]
     texts = list(texts)
     groups = [texts[row] for row in known]
     held_out = known[:0]

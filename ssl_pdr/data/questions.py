@@ -153,9 +153,10 @@ def _in_place(rows: Iterator[Question], misplaced: list[str]) -> Iterator[Questi
 
 def _checked(source: Source, reading: Reading, problems: Problems, name: str, part: str) -> Iterator[Question]:
     seen: set[str] = set()
-    for number, row in raw_rows(source, reading, problems.counts, part):
+    rows = raw_rows(source, reading, problems.counts, part)
+    for place, (number, row) in enumerate(rows, 1):  # numbers begin anew in each of several files
         reason = _flaw(row, number)
-        question_id = str(row.get("id", number))
+        question_id = str(place if row.get("id") is None else row["id"])
         if reason is None and question_id in seen:
             reason = f"row {number} has the id {question_id!r}, which an earlier one has too"
         if reason is None:
@@ -166,7 +167,8 @@ def _checked(source: Source, reading: Reading, problems: Problems, name: str, pa
                 "title": None if row.get("title") is None else str(row["title"]),
                 "question": row["question"],
                 "context": row["context"],
-                "answers": answers and {key: list(answers[key]) for key in ("text", "answer_start")},
+                "answers": answers
+                and {"text": list(answers["text"]), "answer_start": list(map(int, answers["answer_start"]))},
             }
         elif reading.skip_bad_rows:
             problems.add("rows that are no question", number)
@@ -204,5 +206,5 @@ def _are_answers(value: Any) -> bool:
         and isinstance(starts, list)
         and len(texts) == len(starts)
         and all(isinstance(text, str) for text in texts)
-        and all(isinstance(start, int) and not isinstance(start, bool) and start >= 0 for start in starts)
+        and all(isinstance(start, int | np.integer) and not isinstance(start, bool) and start >= 0 for start in starts)
     )

@@ -230,5 +230,5 @@ def feature_file(key: str | None, rows: int) -> tuple[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}; set HF_DATASETS_CACHE to another place") from None
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{_FORMAT} {key}".encode()).hexdigest()[:32]
     return str(folder / f"{name}.arrow"), name

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig, make_config
-from ssl_pdr.errors import unknown_name
-from ssl_pdr.paper.figures import BASE_ROW
-from ssl_pdr.paper.grid import Grid, GridMethod, GridTable
+from ssl_pdr.config import TrainConfig, make_config
+from ssl_pdr.errors import ConfigError, unknown_name
+from ssl_pdr.paper.grid import Grid, GridFigure, GridMethod, GridTable
+from ssl_pdr.paper.names import NOT_OF_THE_MODEL, model_folder, model_name, run_folder, table_file
 
-# What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what
-# it was evaluated on beside its dev set. None of that changes the model.
-_NOT_OF_THE_MODEL = ("output", "save_steps", "eval_on", "data_fingerprint")
 _GUESSED = ("task",)  # from the data, where it is left open
 _LABELLED_ONLY = ("none", "at")
 _PLACES = ("data", "eval", "split")
@@ -49,6 +43,13 @@ class Choice:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_dir: str | None = None
     output: str | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What makes this another table than the whole one: rows, columns, seeds, no search, settings."""
+        cuts = {"methods": self.methods, "columns": self.columns, "seeds": self.seeds if self.seeds != (0,) else ()}
+        search = {} if self.search else {"search": False}
+        return {**{key: value for key, value in cuts.items() if value}, **search, **dict(sorted(self.settings.items()))}
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class Plan:
         seeds: of each setting.
         folder: of the table's files; the runs lie in it.
         left_out: rows that were left out, with the reason.
+        model: what people call the model that is trained.
+        asked: what differs from the whole table, by option or key of `train`.
     """
 
     target: str
@@ -114,6 +117,17 @@ class Plan:
     seeds: tuple[int, ...]
     folder: Path
     left_out: Mapping[str, str]
+    model: str
+    asked: Mapping[str, Any]
+
+    @property
+    def stem(self) -> Path:
+        """Of the files of the table or figure, without their endings."""
+        return self.folder / table_file(self.target, self.asked)
+
+    def name_of(self, run: PlannedRun) -> str:
+        """The folder of a run, seen from that of the table."""
+        return run.folder.relative_to(self.folder).as_posix()
 
     @property
     def runs(self) -> list[PlannedRun]:
@@ -128,7 +142,7 @@ def make_plan(grid: Grid, target: str, choice: Choice) -> Plan:
 
     Raises:
         UnknownNameError: for a table, method or column that there is not.
-        ConfigError: for settings that do not go together.
+        ConfigError: for settings that do not go together, and for a figure of which no pair of columns is left.
 
     Example:
         >>> from ssl_pdr.paper.grid import load_grid
@@ -139,14 +153,17 @@ def make_plan(grid: Grid, target: str, choice: Choice) -> Plan:
     grid.check_target(target)
     left_out: dict[str, str] = {}
     tables = {name: table for name, table in _wanted(grid, target, choice, left_out) if table.methods and table.columns}
-    folder = Path(choice.output or f"runs/{grid.path.stem}") / _slug(choice.model or grid.base.get("model", "default"))
+    if target in grid.figures:
+        _check_pairs(target, grid.figures[target], tables)
+    model = choice.model or grid.base.get("model", TrainConfig().model)
+    folder = Path(choice.output or f"runs/{grid.path.stem}") / model_folder(model)
     groups = {
         (name, method, task): _group(grid, table, method, task, choice, folder)
         for name, table in tables.items()
         for method in table.methods
         for task in dict.fromkeys(column.task for column in table.columns)
     }
-    return Plan(target, grid, tables, groups, choice.seeds, folder, left_out)
+    return Plan(target, grid, tables, groups, choice.seeds, folder, left_out, model_name(model), choice.asked)
 
 
 def differences(found: TrainConfig, planned: TrainConfig) -> list[str]:
@@ -159,7 +176,7 @@ def differences(found: TrainConfig, planned: TrainConfig) -> list[str]:
     return [
         key
         for key, value in vars(planned).items()
-        if key not in _NOT_OF_THE_MODEL and getattr(found, key) != value and not (key in _GUESSED and value is None)
+        if key not in NOT_OF_THE_MODEL and getattr(found, key) != value and not (key in _GUESSED and value is None)
     ]
 
 
@@ -236,6 +253,8 @@ def _wanted(grid: Grid, target: str, choice: Choice, left_out: dict[str, str]) -
         }
     rows = _rows(grid, tables, choice, left_out)
     keys = _keys(tables, choice.columns)
+    if target in grid.figures:
+        keys = _in_pairs(keys, grid.figures[target].pairs)
     for name, table in tables.items():
         kept = tuple(column for column in table.columns if column.key in keys)
         whole = {column.key for column in kept} >= set(table.gain)
@@ -281,6 +300,24 @@ def _keys(tables: Mapping[str, GridTable], wanted: Sequence[str]) -> set[str]:
     return keys or {column.key for column in columns}
 
 
+def _in_pairs(keys: set[str], pairs: Sequence[tuple[str, str]]) -> set[str]:
+    """Columns of a figure with those that they are compared with: one alone makes no drop."""
+    kept = [pair for pair in pairs if pair[1] in keys]
+    alone = keys - {key for pair in kept for key in pair}
+    return {key for pair in [*kept, *(pair for pair in pairs if pair[0] in alone)] for key in pair}
+
+
+def _check_pairs(target: str, figure: GridFigure, tables: Mapping[str, GridTable]) -> None:
+    """Refuse a figure that would be empty; where no row is left at all, that is what is to be said."""
+    cells = {(method, column.key) for table in tables.values() for method in table.methods for column in table.columns}
+    drops = [{(method, inside), (method, outside)} for method, _ in cells for inside, outside in figure.pairs]
+    if cells and not any(drop <= cells for drop in drops):
+        raise ConfigError(
+            f"{target}: none of the rows that were asked for has both columns of a pair; give other --methods "
+            f"(rows of the figure: {', '.join(figure.methods)})"
+        )
+
+
 def _group(grid: Grid, table: GridTable, method: str, task: str, choice: Choice, folder: Path) -> Group:
     row, base = grid.methods[method], grid.tasks[task]
     searched = {**base.search, **row.search} if choice.search else {}
@@ -305,7 +342,7 @@ def _run(
 ) -> PlannedRun:
     merged = {key: value for layer in layers for key, value in layer.items()}
     config = make_config(_located(merged)).resolved()
-    config = dataclasses.replace(config, output=str(folder / task / _folder_name(config)))
+    config = dataclasses.replace(config, output=str(folder / task / run_folder(config)))
     return PlannedRun(task, config, planned_steps(config, rows), row.cost)
 
 
@@ -320,26 +357,3 @@ def _located(keys: dict[str, Any]) -> dict[str, Any]:
 
     several = {key: tuple(map(there, keys[key])) for key in ("eval_on", "unlabelled") if keys.get(key) is not None}
     return {**keys, **{key: there(keys[key]) for key in _PLACES if keys.get(key) is not None}, **several}
-
-
-def _folder_name(config: TrainConfig) -> str:
-    """What a person wants to know of a run, and a hash of all that decides it: another configuration, another folder."""
-    method = config.reg if config.reg in REGULARIZERS_WITHOUT_DIVERGENCE else f"{config.reg}-{config.div}"
-    weight = "" if config.reg == BASE_ROW else f"_alpha{config.alpha:g}"
-    digest = hashlib.sha256(json.dumps(_identity(config), sort_keys=True).encode()).hexdigest()[:8]
-    name = f"{method}_labels{config.labelled_frac:g}_lr{config.lr:g}_epochs{config.epochs:g}{weight}_seed{config.seed}"
-    return f"{_slug(name)}-{digest}"
-
-
-def _identity(config: TrainConfig) -> dict[str, Any]:
-    """All that decides the model; what is at its default does not count, so that later keys change no folder."""
-    defaults = TrainConfig()
-    return {
-        key: value
-        for key, value in vars(config).items()
-        if key not in _NOT_OF_THE_MODEL and value != getattr(defaults, key)
-    }
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^\w.+-]+", "-", Path(text).name).strip("-") or "model"

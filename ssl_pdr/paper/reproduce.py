@@ -14,19 +14,23 @@ from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import DataError, InterruptedRunError, NonFiniteLossError, OutputError, PDRError
 from ssl_pdr.evaluation import evaluate_model
 from ssl_pdr.files import atomic_write
+from ssl_pdr.model_card import without_places
 from ssl_pdr.paper.plan import Plan, PlannedRun, differences
-from ssl_pdr.paper.sets import part_name, unreadable_sets
+from ssl_pdr.paper.sets import LookedAt, has_scores, look_at_sets, part_name
+from ssl_pdr.paper.sharing import places, without_paths
 from ssl_pdr.paper.tables import NOT_EVALUATED, make_figure, make_table, markdown, markdown_drops, missing_cells
 from ssl_pdr.progress import Listener, Silent
 from ssl_pdr.provenance import versions
 from ssl_pdr.run_folder import RunFolder
+
+_EVALUATED = "evaluation_fingerprints"
 
 
 def reproduce(plan: Plan, listener: Listener | None = None) -> dict[str, Any]:
     """Make the runs of a plan that are not finished, and write `table….json` and `table….md` into its folder.
 
     A run that is finished is read, one that was broken off goes on from its checkpoint, and one that fails leaves its
-    cells empty, with the reason.
+    cells empty, with the reason. The two files are to be passed on: they do not say where on this machine things lie.
 
     Args:
         plan: of a table or figure.
@@ -40,7 +44,7 @@ def reproduce(plan: Plan, listener: Listener | None = None) -> dict[str, Any]:
         OutputError: for a folder that holds another run, or that cannot be written.
     """
     listener = listener or Silent()
-    outcomes = carry_out(plan, listener)
+    outcomes = _to_pass_on(plan, carry_out(plan, listener))
     figure = make_figure(plan, outcomes) if plan.target in plan.grid.figures else None
     tables = figure["tables"] if figure else [make_table(plan, plan.target, outcomes)]
     missing = {name: reason for table in tables for name, reason in missing_cells(table).items()}
@@ -50,18 +54,19 @@ def reproduce(plan: Plan, listener: Listener | None = None) -> dict[str, Any]:
         listener.warn(warning)
     content = {
         **(figure or tables[0]),
-        "model": plan.folder.name,
+        "model": plan.model,
+        "asked": _as_json(without_places(plan.asked)),
         "seeds": list(plan.seeds),
         "missing": missing,
         "left_out": dict(plan.left_out),
         "warnings": warnings,
-        "runs": [_summary(run, result) for run, result in made],
+        "runs": [_summary(plan, run, result) for run, result in made],
         "versions": versions(),
     }
-    atomic_write(plan.folder / f"{plan.target}.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    texts = [markdown_drops(figure, plan.folder.name)] if figure else []
-    texts += [markdown(table, plan.folder.name) for table in tables]
-    atomic_write(plan.folder / f"{plan.target}.md", "\n".join(texts))
+    atomic_write(Path(f"{plan.stem}.json"), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    texts = [markdown_drops(figure, plan.model)] if figure else []
+    texts += [markdown(table, plan.model) for table in tables]
+    atomic_write(Path(f"{plan.stem}.md"), "\n".join(texts))
     return content
 
 
@@ -76,24 +81,22 @@ def carry_out(plan: Plan, listener: Listener) -> dict[Path, dict[str, Any] | str
         OutputError: for a folder that holds another run.
     """
     runs = plan.runs
-    outcomes: dict[Path, dict[str, Any] | str] = {}
-    for run in runs:  # before anything is trained: what cannot be used is known at once
-        if (result := read_finished(run)) is not None:
-            outcomes[run.folder] = result
+    # Before anything is trained: what cannot be used is known at once.
+    found = {run.folder: result for run in runs if (result := read_finished(run)) is not None}
+    outcomes: dict[Path, dict[str, Any] | str] = dict(found)
     broken: dict[Sequence[str], str] = {}
-    absent = _Absent(listener)
+    sets = _Sets(listener)
     for number, run in enumerate(runs, start=1):
-        finished = outcomes.get(run.folder)
+        finished = found.get(run.folder)
         known = next((broken[scope] for scope in _scopes(run) if scope in broken), None)
         if finished is None and known is not None:
             outcomes[run.folder] = known
             continue
         try:
-            if isinstance(finished, dict):
-                outcomes[run.folder] = _completed(run, finished, absent, listener)
-                continue
-            listener.stage(f"run {number} of {len(runs)}: {run.folder}")
-            outcomes[run.folder] = _make(run, absent, listener)
+            if finished is None:
+                listener.stage(f"run {number} of {len(runs)}: {run.folder}")
+                outcomes[run.folder] = finished = _make(run, sets, listener)
+            outcomes[run.folder] = _completed(run, finished, sets, listener)
         except (InterruptedRunError, KeyboardInterrupt):
             done = sum(RunFolder(run.folder).finished for run in runs)
             raise InterruptedRunError(
@@ -128,58 +131,82 @@ def read_finished(run: PlannedRun) -> dict[str, Any] | None:
     return result
 
 
-class _Absent:
-    """The sets that cannot be evaluated on, looked for once for each task.
+class _Sets:
+    """The sets to evaluate on as they are now, looked at once for each task.
 
     Args:
-        listener: told of them.
+        listener: told of those that cannot be read.
     """
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        self.known: dict[str, dict[str, str]] = {}
+        self.known: dict[str, LookedAt] = {}
 
-    def of(self, run: PlannedRun) -> dict[str, str]:
-        """Those of the task of a run, with the reasons."""
+    def of(self, run: PlannedRun) -> LookedAt:
+        """Those of the task of a run."""
         if run.task not in self.known:
-            self.known[run.task] = unreadable_sets(run.config)
-            for spec, reason in self.known[run.task].items():
+            self.known[run.task] = look_at_sets(run.config)
+            for spec, reason in self.known[run.task].missing.items():
                 self.listener.warn(f"{run.task} goes without {part_name(spec)}: {reason}")
         return self.known[run.task]
 
 
-def _make(run: PlannedRun, absent: _Absent, listener: Listener) -> dict[str, Any]:
+def _make(run: PlannedRun, sets: _Sets, listener: Listener) -> dict[str, Any]:
     folder = RunFolder(run.folder)
-    missing = absent.of(run)
     if folder.last_checkpoint() is not None:
         _check_same(folder.read_config().resolved(), run)
         result = experiment.resume(run.folder, listener)
     else:  # what may be there was broken off before its first checkpoint
+        missing = sets.of(run).missing
         there = tuple(spec for spec in run.config.eval_on or () if spec not in missing) or None
         result = experiment.train(dataclasses.replace(run.config, eval_on=there), listener, overwrite=True)
-    result = {**result, NOT_EVALUATED: {part_name(spec): reason for spec, reason in missing.items()}}
     if folder.checkpoints.is_dir():  # they only serve to go on; a grid of large models would fill the disk with them
         shutil.rmtree(folder.checkpoints)
     return result
 
 
-def _completed(run: PlannedRun, result: dict[str, Any], absent: _Absent, listener: Listener) -> dict[str, Any]:
+def _completed(run: PlannedRun, result: dict[str, Any], sets: _Sets, listener: Listener) -> dict[str, Any]:
     """A finished run, with its scores on sets that were not there when it was trained."""
-    lacking = [spec for spec in run.config.eval_on or () if part_name(spec) not in result["scores"]]
+    lacking = [spec for spec in run.config.eval_on or () if not has_scores(spec, result["scores"])]
     if not lacking:
         return result
-    missing = absent.of(run)
-    scores = dict(result["scores"])
+    now = sets.of(run)
     trained = dataclasses.replace(run.config, model=str(RunFolder(run.folder).model))
-    for spec in (spec for spec in lacking if spec not in missing):
-        folder = run.folder / "later" / part_name(spec)
-        try:
-            later = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["scores"]
-        except (OSError, ValueError, KeyError, TypeError):  # not there, or not whole
-            later = evaluate_model(trained, [spec], listener, output=folder)["scores"]
-        scores |= later
-    reasons = {part_name(spec): reason for spec, reason in missing.items() if spec in lacking}
-    return {**result, "scores": scores, NOT_EVALUATED: reasons}
+    scores, fingerprints = dict(result["scores"]), dict(result["data"].get(_EVALUATED, {}))
+    reasons: dict[str, str] = {}
+    for spec in lacking:
+        name = part_name(spec)
+        folder = RunFolder(run.folder).later / name
+        later = _read_later(folder)
+        if later is not None and now.digests.get(spec, later[1]) != later[1]:
+            listener.warn(f"{name} has changed since {run.folder} was evaluated on it; it is evaluated anew")
+            shutil.rmtree(folder)
+            later = None
+        if later is None and spec in now.missing:
+            reasons[name] = now.missing[spec]
+            continue
+        if later is None:
+            later = _facts(evaluate_model(trained, [spec], listener, output=folder))
+        scores |= later[0]
+        fingerprints |= later[1]
+    return {
+        **result,
+        "scores": scores,
+        "data": {**result["data"], _EVALUATED: fingerprints},
+        NOT_EVALUATED: reasons,
+    }
+
+
+def _read_later(folder: Path) -> tuple[dict[str, Any], dict[str, str]] | None:
+    """Scores of an evaluation after the training, and the fingerprints of its sets; None if it is not there, or not whole."""
+    try:
+        return _facts(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _facts(evaluation: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    return evaluation["scores"], {name: facts["fingerprint"] for name, facts in evaluation["data"].items()}
 
 
 def _check_same(found: TrainConfig, run: PlannedRun) -> None:
@@ -207,25 +234,55 @@ def _scopes(run: PlannedRun) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _warnings(plan: Plan, made: list[tuple[PlannedRun, dict[str, Any]]]) -> list[str]:
-    """Runs that stand side by side have to be of the same data."""
+    """Runs that stand side by side have to be of the same data, and to have been evaluated on the same rows."""
     warnings = []
     for task in plan.grid.tasks:
-        seen = {result["data"]["fingerprint"] for run, result in made if run.task == task}
-        if len(seen) > 1:
-            warnings.append(
-                f"the runs on {task} are of {len(seen)} states of the data (their fingerprints differ), so their scores "
-                "cannot be compared; remove the older ones to run them anew"
+        seen: dict[str, set[str]] = {}
+        for data in (result["data"] for run, result in made if run.task == task):
+            for state in (("", data["fingerprint"]), *data.get(_EVALUATED, {}).items()):
+                seen.setdefault(state[0], set()).add(state[1])
+        for name, states in seen.items():
+            of = (
+                f"were evaluated on {len(states)} states of {name}"
+                if name
+                else f"are of {len(states)} states of the data"
             )
+            if len(states) > 1:
+                warnings.append(
+                    f"the runs on {task} {of} (their fingerprints differ), so their scores cannot be compared; remove the "
+                    "older ones to run them anew"
+                )
     return warnings
 
 
-def _summary(run: PlannedRun, result: dict[str, Any]) -> dict[str, Any]:
+def _to_pass_on(plan: Plan, outcomes: dict[Path, dict[str, Any] | str]) -> dict[Path, dict[str, Any] | str]:
+    """Outcomes whose reasons can be passed on."""
+    known = places(run.config for run in plan.runs)
+    clean: dict[Path, dict[str, Any] | str] = {}
+    for folder, outcome in outcomes.items():
+        if isinstance(outcome, str):
+            clean[folder] = without_paths(outcome, known)
+        else:
+            reasons = outcome.get(NOT_EVALUATED, {}).items()
+            clean[folder] = {**outcome, NOT_EVALUATED: {name: without_paths(why, known) for name, why in reasons}}
+    return clean
+
+
+def _summary(plan: Plan, run: PlannedRun, result: dict[str, Any]) -> dict[str, Any]:
     """What a reader of a table wants to know of one of its runs."""
-    kept = ("scores", "budget", "seeds", "timing", "versions", "machine", "config")
+    kept = ("scores", "budget", "seeds", "timing", "versions", "machine")
+    folder = plan.name_of(run)
     return {
-        "folder": str(run.folder),
+        "folder": folder,
         "task": run.task,
         "data_fingerprint": result["data"]["fingerprint"],
+        _EVALUATED: result["data"].get(_EVALUATED, {}),
         "split_hash": result["split_hash"],
         **{key: result[key] for key in kept if key in result},
+        "config": {**without_places(result["config"]), "output": folder},
     }
+
+
+def _as_json(keys: dict[str, Any]) -> dict[str, Any]:
+    """Keys as a JSON file gives them back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}

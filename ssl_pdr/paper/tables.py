@@ -10,6 +10,7 @@ from typing import Any
 from ssl_pdr.paper.figures import BASE_ROW, average_gain, paper_figure, paper_tables, relative_drop
 from ssl_pdr.paper.grid import Column, GridTable
 from ssl_pdr.paper.plan import Group, Plan, PlannedRun
+from ssl_pdr.paper.sharing import in_markdown
 
 # Folder of a run → the content of its result.json, or why there is none.
 Outcomes = Mapping[Path, dict[str, Any] | str]
@@ -100,11 +101,11 @@ def markdown(table: Mapping[str, Any], model: str) -> str:
         table: as `make_table` returns it.
         model: what ours was trained from.
     """
-    names = [column["name"] for column in table["columns"]] + ["average gain"] * bool(table["gain"])
+    names = [in_markdown(column["name"]) for column in table["columns"]] + ["average gain"] * bool(table["gain"])
     lines = [
-        f"# {table['table']}: {table['title']}",
+        f"# {in_markdown(table['table'])}: {in_markdown(table['title'])}",
         "",
-        f"Ours with `{model}`, mean ± standard deviation over seeds where there are several; in brackets the paper's figure and the difference.",
+        f"Ours with {in_markdown(model)}, mean ± standard deviation over seeds where there are several; in brackets the paper's figure and the difference.",
         "",
         f"| | {' | '.join(names)} |",
         "|---" * (len(names) + 1) + "|",
@@ -112,9 +113,9 @@ def markdown(table: Mapping[str, Any], model: str) -> str:
     for row in table["rows"]:
         cells = [cell_text(row["cells"][column["key"]]) for column in table["columns"]]
         cells += [gain_text(row["gain"])] if table["gain"] else []
-        lines.append(f"| {row['label']} | {' | '.join(cells)} |")
+        lines.append(f"| {in_markdown(row['label'])} | {' | '.join(cells)} |")
     empty = missing_cells(table)
-    lines += ["", *(f"- {name}: {' '.join(reason.split())}" for name, reason in empty.items())] if empty else []
+    lines += ["", *(f"- {in_markdown(name)}: {in_markdown(reason)}" for name, reason in empty.items())] if empty else []
     return "\n".join(lines) + "\n"
 
 
@@ -127,16 +128,16 @@ def markdown_drops(figure: Mapping[str, Any], model: str) -> str:
     """
     pairs = list(figure["rows"][0]["drops"])
     lines = [
-        f"# {figure['figure']}: {figure['title']}",
+        f"# {in_markdown(figure['figure'])}: {in_markdown(figure['title'])}",
         "",
-        f"(in − out) / in. Ours with `{model}`; in brackets the paper's.",
+        f"(in − out) / in. Ours with {in_markdown(model)}; in brackets the paper's.",
         "",
-        f"| | {' | '.join(pairs)} |",
+        f"| | {' | '.join(map(in_markdown, pairs))} |",
         "|---" * (len(pairs) + 1) + "|",
     ]
     for row in figure["rows"]:
         drops = [(share_text(drop["ours"]), share_text(drop["paper"])) for drop in row["drops"].values()]
-        lines.append(f"| {row['label']} | {' | '.join(f'{ours} ({paper})' for ours, paper in drops)} |")
+        lines.append(f"| {in_markdown(row['label'])} | {' | '.join(f'{ours} ({paper})' for ours, paper in drops)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -203,7 +204,7 @@ def make_figure(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
     rows = []
     for method in methods:
         drops = {
-            f"{names[inside]} → {names[outside]}": _drop(cells[method, inside], cells[method, outside])
+            f"{names[inside]} → {names[outside]}": _drop(cells.get((method, inside)), cells.get((method, outside)))
             for inside, outside in pairs
         }
         rows.append({"method": method, "label": plan.grid.methods[method].label, "drops": drops})
@@ -226,7 +227,7 @@ def paper_rows(grid_path: str | Path | None = None) -> str:
     for method in methods:
         cells = [_paper_cell(table, name, method) for name, table in tables.items()]
         command = f"`ssl-pdr reproduce TABLE --methods {method}`"
-        lines.append(f"| {grid.methods[method].label} | {' | '.join(cells)} | {command} |")
+        lines.append(f"| {in_markdown(grid.methods[method].label)} | {' | '.join(cells)} | {command} |")
     return "\n".join(lines) + "\n"
 
 
@@ -235,7 +236,7 @@ def _paper_columns(table: GridTable, name: str) -> list[Column]:
 
 
 def _columns(table: GridTable, name: str) -> str:
-    return " · ".join(column.name for column in _paper_columns(table, name))
+    return " · ".join(in_markdown(column.name) for column in _paper_columns(table, name))
 
 
 def _paper_cell(table: GridTable, name: str, method: str) -> str:
@@ -257,24 +258,24 @@ def _cell(plan: Plan, table: str, method: str, column: Column, outcomes: Outcome
     whole = [100 * score for _, score in scores if score is not None]
     cell |= {
         "setting": dict(setting),
-        "runs": [{"folder": str(run.folder), "seed": run.config.seed, "score": score} for run, score in scores],
+        "runs": [{"folder": plan.name_of(run), "seed": run.config.seed, "score": score} for run, score in scores],
     }
     if len(whole) < len(scores):
-        return {**cell, "reason": _why_no_score(made, column)}
+        return {**cell, "reason": _why_no_score(plan, made, column)}
     mean = statistics.fmean(whole)
     deviation = statistics.stdev(whole) if len(whole) > 1 else None
     return {**cell, "mean": mean, "deviation": deviation, "difference": None if paper is None else mean - paper}
 
 
-def _why_no_score(made: list[tuple[PlannedRun, dict[str, Any]]], column: Column) -> str:
+def _why_no_score(plan: Plan, made: list[tuple[PlannedRun, dict[str, Any]]], column: Column) -> str:
     part, _, metric = column.score.rpartition(".")
     for _, result in made:
         if (reason := result.get(NOT_EVALUATED, {}).get(part)) is not None:
             return str(reason)
-    parts = made[0][1]["scores"]
+    folder, parts = plan.name_of(made[0][0]), made[0][1]["scores"]
     if part not in parts:
-        return f"{made[0][0].folder} was not evaluated on {part}; its parts are {', '.join(parts)}"
-    return f"{made[0][0].folder} has no {metric} on {part}; its metrics are {', '.join(parts[part])}"
+        return f"{folder} was not evaluated on {part}; its parts are {', '.join(parts)}"
+    return f"{folder} has no {metric} on {part}; its metrics are {', '.join(parts[part])}"
 
 
 def _add_gains(table: GridTable, rows: list[dict[str, Any]]) -> None:
@@ -288,5 +289,7 @@ def _add_gains(table: GridTable, rows: list[dict[str, Any]]) -> None:
         row["gain"] = {"ours": ours, "paper": paper_figure(comparable, row["method"], "gain")}
 
 
-def _drop(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> dict[str, float | None]:
+def _drop(inside: Mapping[str, Any] | None, outside: Mapping[str, Any] | None) -> dict[str, float | None]:
+    if inside is None or outside is None:  # the row is not in the table of that column
+        return {"ours": None, "paper": None}
     return {which: relative_drop(inside[key], outside[key]) for which, key in (("ours", "mean"), ("paper", "paper"))}

@@ -104,7 +104,10 @@ class QuestionAnswering:
             [0, len(ids) - 1, slot] if self.all_positions else [first, last, slot]
             for ids, (first, last), slot in zip(made["input_ids"], spans, null, strict=True)
         ]
-        inner = [pairs[first : last + 1] for pairs, (first, last) in zip(offsets, spans, strict=True)]
+        inner = [
+            [_without_space(rows["context"][row], *pair) for pair in pairs[first : last + 1]]
+            for row, pairs, (first, last) in zip(made["row"], offsets, spans, strict=True)
+        ]
         made["char_start"] = [[start for start, _ in pairs] for pairs in inner]
         made["char_end"] = [[end for _, end in pairs] for pairs in inner]
         kept = [i for i, (first, last) in enumerate(spans) if first <= last]
@@ -202,11 +205,11 @@ class QuestionAnswering:
         fitting = [row for row, ids in enumerate(asked) if room - len(ids) > stride]
         if len(fitting) < len(asked) and not self.skip:
             row = next(row for row, ids in enumerate(asked) if room - len(ids) <= stride)
-            name = rows["id"][row] if "id" in rows else row
+            name, left = rows["id"][row] if "id" in rows else row, max(room - len(asked[row]), 0)
+            lower = ", lower --stride" if left > 1 else ""
             raise DataError(
-                f"question {str(name)!r} has {len(asked[row])} tokens: a window of {max_length} has {room - len(asked[row])} left "
-                f"for the passage, which must be more than the stride of {stride}; raise --max-length, lower --stride, or "
-                "leave such questions out with --skip-bad-rows"
+                f"question {str(name)!r} has {len(asked[row])} tokens: a window of {max_length} has {left} left for the passage, which "
+                f"must be more than the stride of {stride}; raise --max-length{lower}, or leave such questions out with --skip-bad-rows"
             )
         return stride, fitting
 
@@ -217,9 +220,26 @@ def _passage(sequence: Sequence[int | None]) -> tuple[int, int]:
     return (inside[0], inside[-1]) if inside else (0, -1)
 
 
+def _without_space(context: str, start: int, end: int) -> tuple[int, int]:
+    """A token's place without white space around it; of no width where it is nothing else."""
+    while start < end and context[start].isspace():
+        start += 1
+    while start < end and context[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
 def _null_slot(ids: Sequence[int], tokenizer: Any) -> int:
-    """Where [CLS] is; the first token where a tokenizer has none."""
-    return ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in ids else 0
+    """Where [CLS] is.
+
+    Another token will not do: the first token of a decoder has seen nothing of the question.
+    """
+    if tokenizer.cls_token_id not in ids:
+        raise ModelError(
+            f"{type(tokenizer).__name__} puts no [CLS] token before the question, which stands for no answer; take an encoder, or data "
+            "in which every question has an answer"
+        )
+    return ids.index(tokenizer.cls_token_id)
 
 
 def _labels(made: Mapping[str, list[Any]], answers: Sequence[Any] | None) -> list[list[int]]:

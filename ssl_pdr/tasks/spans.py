@@ -134,11 +134,11 @@ def _candidates(
     longest = min(longest, length)
     keep = min(n_best, longest * length)
     found: list[tuple[Ints, Ints, Ints, Floats]] = []
+    wide = _wide(windows, length)
     step = max(_AT_ONCE // (longest * length), 1)
     for begin in range(0, n, step):
         part = slice(begin, min(begin + step, n))
-        inside = _inside(_part(windows, part), length)
-        s, e = (np.where(inside, log[part], -np.inf).astype(np.float32) for log in (log_start, log_end))
+        s, e = (np.where(wide[part], log[part], -np.inf).astype(np.float32) for log in (log_start, log_end))
         scores = np.full((len(s), longest, length), -np.inf, np.float32)
         for extra in range(longest):  # spans of extra + 1 tokens, by where they start
             scores[:, extra, : length - extra] = s[:, : length - extra] + e[:, extra:]
@@ -152,6 +152,11 @@ def _candidates(
     return window, first, last, score
 
 
-def _part(windows: Windows, part: slice) -> Windows:
-    one = {name: getattr(windows, name)[part] for name in ("question", "first", "last", "null")}
-    return Windows(**one, char_start=windows.char_start, char_end=windows.char_end)
+def _wide(windows: Windows, length: int) -> NDArray[np.bool_]:
+    """The positions of tokens that are more than white space, (N, T)."""
+    sizes = windows.last - windows.first + 1
+    window = np.repeat(np.arange(len(sizes)), sizes)
+    place = windows.first[window] + np.arange(sizes.sum()) - windows.offsets[window]
+    wide = np.zeros((len(sizes), length), np.bool_)
+    wide[window, place] = windows.char_end > windows.char_start
+    return wide

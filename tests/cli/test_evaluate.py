@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 from transformers import AutoModel
 
+from ssl_pdr.cli.live import printable, scores_table
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.experiment import train
 from tests.cli.conftest import WORDS, Run, one_line
@@ -76,10 +79,13 @@ def test_a_classifier_on_several_sets(
     assert found["task"] == "classification"
     assert found["data"]["other.csv"]["fingerprint"] == trained["data"]["evaluation_fingerprints"]["other.csv"]
     assert found["data"]["other.csv"]["rows"] == 40
-    assert found["model"] == str(classifier / "model")
+    assert found["model"] == "classifier/model"
+    assert (found["config"]["model"], found["config"]["data"]) == ("classifier/model", "pydocs-topics")
+    assert str(classifier.parent) not in out
+    assert str(reviews.parent) not in out
     assert {path.name for path in out_folder.iterdir()} == {"scores.json", "other.csv.jsonl", "reviews.csv.jsonl"}
     scores = json.loads((out_folder / "scores.json").read_text(encoding="utf-8"))
-    assert scores["scores"] == found["scores"]
+    assert scores == found
     assert not (classifier / "evaluation").exists()
     rows = lines(out_folder / "other.csv.jsonl")
     truth = [line.rpartition(",")[2] for line in other_reviews.read_text(encoding="utf-8").splitlines()[1:]]
@@ -159,6 +165,144 @@ def test_a_person_sees_a_table_and_a_plot(run: Run, classifier: Path, other_revi
     assert plot.read_text(encoding="utf-8").startswith("<?xml")
 
 
+# --- several times into one folder
+
+
+def test_scores_of_earlier_calls_stay(
+    run: Run, classifier: Path, other_reviews: Path, reviews: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "out" / "scores.json"
+
+    def evaluated(*options: object) -> tuple[dict[str, Any], str]:
+        code, _, err = run("evaluate", classifier, "--output", tmp_path / "out", *options)
+        assert code == 0, err
+        return json.loads(file.read_text(encoding="utf-8")), " ".join(err.split())
+
+    first, _ = evaluated("--on", other_reviews)
+    both, err = evaluated("--on", reviews)
+    assert "warning" not in err
+    for kind in ("scores", "relative_drop", "data"):
+        assert list(both[kind]) == ["other.csv", "reviews.csv"]
+        assert both[kind]["other.csv"] == first[kind]["other.csv"]
+    again, err = evaluated("--on", other_reviews, "--on", reviews)
+    assert again == both
+    assert {path.name for path in file.parent.iterdir()} == {"scores.json", "other.csv.jsonl", "reviews.csv.jsonl"}
+    # Other settings, and another set of the same name, are not of one piece with it.
+    fewer, err = evaluated("--on", reviews, "--eval-limit", 10)
+    assert list(fewer["scores"]) == ["reviews.csv"]
+    assert "is scores.1.json now; predictions for reviews.csv are the new ones" in err
+    assert json.loads((file.parent / "scores.1.json").read_text(encoding="utf-8")) == both
+    other = tmp_path / "reviews.csv"
+    other.write_text("text,label\ngood,pos\nbad,neg\n", encoding="utf-8")
+    _, err = evaluated("--on", other, "--eval-limit", 10)
+    assert "another set of the same name: it is scores.2.json now" in err
+    assert json.loads((file.parent / "scores.2.json").read_text(encoding="utf-8")) == fewer
+
+
+@pytest.mark.parametrize("found", ["", "[]", "{}", '{"scores": 1}'])
+def test_a_file_that_is_not_ours_is_kept(run: Run, classifier: Path, reviews: Path, tmp_path: Path, found: str) -> None:
+    file = tmp_path / "scores.json"
+    file.write_text(found, encoding="utf-8")
+    assert run("evaluate", classifier, "--on", reviews, "--output", tmp_path)[0] == 0
+    assert (tmp_path / "scores.1.json").read_text(encoding="utf-8") == found
+    assert list(json.loads(file.read_text(encoding="utf-8"))["scores"]) == ["reviews.csv"]
+
+
+def test_another_model_begins_anew(run: Run, classifier: Path, reviews: Path, tmp_path: Path) -> None:
+    """Two folders of one name are two models; one that was copied is the same."""
+    for name in ("copy", "changed"):
+        shutil.copytree(classifier / "model", tmp_path / name / "model")
+    settings = tmp_path / "changed" / "model" / "config.json"
+    config = json.loads(settings.read_text(encoding="utf-8"))
+    settings.write_text(json.dumps(config | {"type_vocab_size": 2, "null_threshold": 1.0}), encoding="utf-8")
+    for name, kept in (("copy", 0), ("copy", 0), ("changed", 1), ("copy", 2)):
+        assert run("evaluate", tmp_path / name / "model", "--on", reviews, "--output", tmp_path / "out")[0] == 0
+        assert len(list((tmp_path / "out").glob("scores.*.json"))) == kept
+
+
+# --- what is embedded
+
+
+def test_an_embedded_corpus_by_its_parts(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    folder, corpus, parts = tmp_path / "run", "pydocs-topics", ("in_domain", "shifted")
+    options = {"model": str(model_folder), "output": str(folder), "data": corpus, "eval_limit": 20, "limit": 40}
+    result = train(TrainConfig(**options, max_length=12, max_steps=2, reg="none"))  # type: ignore[arg-type]
+    code, out, err = run("evaluate", folder, "--on", corpus, "--eval-limit", 20, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert list(found["scores"]) == [f"{corpus} {part}" for part in parts]
+    for part in parts:
+        assert found["scores"][f"{corpus} {part}"] == pytest.approx(result["scores"][part])
+        assert (folder / "evaluation" / f"{corpus} {part}.jsonl").is_file()
+
+
+def test_embedded_questions(run: Run, answerer: Path, tmp_path: Path) -> None:
+    options = ["--eval-limit", 5, "--output", tmp_path, "--json", "--max-length", 64]
+    code, out, err = run("evaluate", answerer, "--on", "pydocs-qa", *options)
+    assert (code, err) == (0, "")
+    assert all(name.startswith("pydocs-qa ") and "f1" in scores for name, scores in json.loads(out)["scores"].items())
+
+
+# --- what a terminal shows
+
+
+def shown(*things: object) -> str:
+    console = Console(width=200, emoji=False)
+    with console.capture() as captured:
+        console.print(*things)
+    return captured.get()
+
+
+def test_names_cannot_write_to_the_terminal() -> None:
+    odd = "a\x1b[2J\x9b31m[red]b[/red]\r\u202ec\n:warning:"
+    assert Text.from_markup(printable(odd), emoji=False).plain == "a [2J 31m[red]b[/red]  c :warning:"
+    scores = {odd: {"accuracy": 0.5, "rows": 3, "lexical\x1b_overlap": 0.5}}
+    table = shown(scores_table(odd, scores, {}))
+    assert table.count("a [2J 31m[red]b[/red]  c :warning:") == 2
+    assert not {"\x1b", "\x9b", "\r", "\u202e"} & set(table)
+
+
+def test_only_our_own_parts_are_renamed() -> None:
+    one = {"accuracy": 0.5, "rows": 3}
+    table = shown(scores_table("t", {"in_domain": one, "my_set": one, "pydocs-topics in_domain": one}, {}))
+    for name in ("in-domain", "my_set", "pydocs-topics in_domain"):
+        assert f" {name} " in table
+
+
+def test_file_names_cannot_write_to_the_terminal(run: Run, classifier: Path, reviews: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x\x1b[2J.csv"
+    shutil.copy(reviews, file)
+    code, out, err = run("evaluate", classifier, "--on", file, "--output", tmp_path / "out\x1b[2J", "--eval-limit", 4)
+    assert code == 0, err
+    assert "x [2J.csv" in out
+    assert "out [2J" in out
+    assert "\x1b[2J" not in out + err
+
+
+def test_paths_cannot_write_to_the_terminal(
+    run: Run,
+    classifier: Path,
+    reviews: Path,
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)  # short names stay on one line
+    odd = Path("x\x1b[2J.csv")
+    odd.write_text(reviews.read_text(encoding="utf-8") + "\na further film,pos", encoding="utf-8")
+    for arguments in (
+        ["inspect", classifier, "--rows", 2, "--plot", odd.with_suffix(".svg")],
+        ["split", "--data", odd, "--labelled-frac", 0.5, "--output", odd.with_suffix(".json")],
+        ["data", reviews, "--unlabelled", odd, "--model", model_folder, "--no-near"],
+        ["train", "--data", odd, "--model", model_folder, "--output", "out", "--dry-run"],
+    ):
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        assert "[2J" in out
+        assert "\x1b[2J" not in out + err
+
+
 # --- models that are no runs
 
 
@@ -172,7 +316,7 @@ def test_the_threshold_goes_with_the_model(run: Run, answerer: Path, squad_folde
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["scores"]["dev2.json"] == pytest.approx(trained["scores"]["dev2.json"])
-    assert "relative_drop" not in found
+    assert found["relative_drop"] == {}
     assert not (model / "evaluation").exists()
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     for threshold, share in ((-1e9, 1.0), (1e9, 0.0)):
@@ -191,7 +335,6 @@ def test_a_model_from_elsewhere_answers_questions(
     found = json.loads(out)
     assert set(found["scores"]["dev1.json"]) == {"f1", "exact", "rows"}
     assert "no_answer_exact" in found["scores"]["dev2.json"]
-    assert found["config"]["max_length"] == 64  # as many positions as it has
     assert len(lines(tmp_path / "out" / "dev1.json.jsonl")) == 24
 
 
@@ -249,7 +392,11 @@ def test_a_model_without_a_head(run: Run, model_folder: Path, reviews: Path, tmp
         ("classifier", [], "Missing option '--on'"),
         ("classifier", ["--on", "{other}", "--on", "{other}"], "two sets to evaluate on are called 'other.csv'"),
         ("classifier", ["--on", "squad"], "squad is a set for question-answering, the model is one for classification"),
-        ("classifier", ["--on", "{folder}/dev1.json"], "dev1.json holds questions and contexts"),
+        (
+            "classifier",
+            ["--on", "{folder}/dev1.json"],
+            "dev1.json holds questions, the model is one for classification",
+        ),
         ("classifier", ["--on", "nowhere.csv"], "there is no file nowhere.csv"),
         ("classifier", ["--on", "sst-2"], "unknown data 'sst-2'; did you mean 'sst2'"),
         ("classifier", ["--on", "sst2", "--data-dir", "{home}"], "sst2: no file for its validation part"),
@@ -258,10 +405,20 @@ def test_a_model_without_a_head(run: Run, model_folder: Path, reviews: Path, tmp
         ("classifier", ["--on", "{other}", "--plot", "drop.foo"], "cannot draw a plot as 'drop.foo'"),
         ("classifier", ["--on", "{other}", "--output", "{other}"], "cannot make the folder"),
         ("classifier", ["--on", "{other}", "--output", "/proc/nowhere"], "cannot make the folder /proc/nowhere"),
-        ("answerer", ["--on", "{other}"], "row 1 has nothing as its 'question'"),
+        ("answerer", ["--on", "{other}"], "other.csv holds texts, the model is one for question-answering; leave"),
+        (
+            "classifier",
+            ["--on", "pydocs-qa"],
+            "pydocs-qa holds questions, the model is one for classification; leave it",
+        ),
+        ("answerer", ["--on", "pydocs-topics"], "pydocs-topics holds texts, the model is one for question-answering"),
         ("answerer", ["--on", "hans"], "hans is a set for classification, the model is one for question-answering"),
-        ("answerer", ["--on", "{folder}/dev1.json", "--max-length", "10"], "a window of 10 has 3 left for the passage"),
-        ("answerer", ["--on", "{folder}/dev1.json", "--stride", "20"], "must be more than the stride of 20"),
+        (
+            "answerer",
+            ["--on", "{folder}/dev1.json", "--max-length", "10"],
+            "room for its passage in a window of 10 tokens",
+        ),
+        ("answerer", ["--on", "{folder}/dev1.json", "--stride", "20"], "room for its passage in a window of 24 tokens"),
         ("question_model", ["--on", "{folder}/dev1.json", "--plot", "drop.svg"], "is no run, leave it out"),
     ],
 )

@@ -275,7 +275,7 @@ def widen(row: dict[str, Any]) -> None:
 
 def empty(row: dict[str, Any]) -> None:
     row["passage"]["context"] = "\x01"
-    row["question"]["answers"] = []
+    row["question"] |= {"answers": [], "is_impossible": True}
 
 
 def test_misplaced_answers_are_counted(run: Run, asked: list[object], squad_folder: Path, tmp_path: Path) -> None:
@@ -299,15 +299,11 @@ def test_a_question_too_long_for_a_window(run: Run, asked: list[object], squad_f
     code, out, err = run(*asked, "--data", file, *options)
     assert (code, out) == (2, "")
     message = one_line(err)
-    assert "question '0.0.2' has 40 tokens: a window of 24 has -19 left for the passage" in message
+    assert "question '0.0.2' has 40 tokens: a window of 24 has 0 left for the passage" in message
     assert "--skip-bad-rows" in message
     code, out, err = run(*asked, "--data", file, *options, "--skip-bad-rows", "--overwrite")
     assert code == 0, err
     assert json.loads(out)["data"]["notes"]["training questions that are too long for a window, left out"] == 1
-    # Of a set that is evaluated on it is an error to the end: a score over fewer questions is another score.
-    code, out, err = run(*asked, "--eval-on", file, "--reg", "none", "--json", "--overwrite")
-    assert (code, out) == (2, "")
-    assert "question '0.0.2'" in one_line(err)
 
 
 def test_passages_without_tokens(run: Run, asked: list[object], squad_folder: Path, tmp_path: Path) -> None:
@@ -362,7 +358,7 @@ def test_passages_without_tokens(run: Run, asked: list[object], squad_folder: Pa
             ["--eval-on", "sst2"],
             "sst2 is a set for classification, the model is one for question-answering; leave it out",
         ),
-        (["--eval-on", "{reviews}"], "row 1 has nothing as its 'question'"),
+        (["--eval-on", "{reviews}"], "reviews.csv holds texts, the model is one for question-answering; leave it out"),
         (
             ["--eval-on", "{folder}/dev2.json", "--eval-on", "{folder}/dev2.json"],
             "two sets to evaluate on are called 'dev2.json'",
@@ -379,6 +375,9 @@ def test_passages_without_tokens(run: Run, asked: list[object], squad_folder: Pa
         (["--split-strategy", "group"], "--split-strategy group needs --group-column"),
         (["--limit", "1"], "limit: got 1, expected at least 2, one question of each kind"),
         (["--labelled-count", "1"], "leaves 1 of 2 classes without a label"),
+        (["--label-map", "a=b", "--pair-column", "x"], "--pair-column and --label-map say how texts are classified"),
+        (["--long-documents", "windows"], "--long-documents windows say how texts are classified"),
+        (["--data", "{reviews}", "--stride", "4"], "--stride is for question answering; leave it out"),
         (["--n-best", "0"], "--n-best must be a whole number from 1"),
         (["--max-answer-length", "0"], "--max-answer-length must be a whole number from 1"),
     ],
@@ -391,3 +390,36 @@ def test_bad_options_get_one_line(
     code, out, err = run(*asked, *given)
     assert (code, out) == (2, "")
     assert message in one_line(err)
+
+
+def test_a_question_of_an_evaluation_set_that_is_too_long_counts_as_unanswered(
+    run: Run, asked: list[object], squad_folder: Path, tmp_path: Path
+) -> None:
+    """As an error after the training it would cost a run."""
+    file = edited(squad_folder / "dev1.json", tmp_path / "long.json", lengthen, only=2)
+    code, out, err = run(*on_v1(asked, squad_folder), "--eval", file, "--reg", "none", "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["scores"]["in_domain"]["rows"] == 24
+    kind = "in_domain: questions that leave no room for their passage, scored as unanswered"
+    assert result["data"]["notes"][kind] == 1
+
+
+def test_rows_to_evaluate_on_are_cut_where_the_model_ends(
+    run: Run, basic: list[object], reviews: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "long.csv").write_text(f"text,label\n{'good film ' * 40},pos\nbad,neg\n", encoding="utf-8")
+    code, out, err = run(*basic, "--max-length", 500, "--eval-on", tmp_path / "long.csv", "--reg", "none", "--json")
+    assert code == 0, err
+    assert json.loads(out)["data"]["notes"]["long.csv: texts cut at 32 tokens"] == 1
+
+
+def test_an_unlabelled_corpus_that_is_evaluated_on_is_told_of(run: Run, basic: list[object], tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("text,label\na lovely scene,pos\nan awful actor,neg\n", encoding="utf-8")
+    more = ["--unlabelled", tmp_path / "more.csv", "--eval-on", tmp_path / "more.csv"]
+    code, out, err = run(*basic, *more, "--json")
+    assert code == 0, err
+    assert (
+        "leak: texts of more.csv that are also in more.csv: 2; scores may be too good"
+        in json.loads(out)["data"]["warnings"]
+    )

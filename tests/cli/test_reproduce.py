@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,8 @@ def test_a_table_is_made_and_shown_beside_the_papers(run: Run, small_grid: Path,
     code, out, err = run("reproduce", "table2", *options, "--json")
     assert (code, err) == (0, "")
     content = json.loads(out)
-    folder = Path(content["runs"][0]["folder"]).parents[1]
-    assert content == json.loads((folder / "table2.json").read_text(encoding="utf-8"))
+    (file,) = (tmp_path / "runs").glob("*/table2.json")
+    assert content == json.loads(file.read_text(encoding="utf-8"))
     assert "1 " in run("reproduce", "table2", *options, "--dry-run")[1]
 
 
@@ -68,6 +69,33 @@ def test_a_figure_is_drawn(run: Run, small_grid: Path, tmp_path: Path) -> None:
     assert "Reviews → Reviews F1" in " ".join(out.split())
     (plot,) = (tmp_path / "runs").glob("*/drops.svg")
     assert plot.read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_a_figure_of_one_column_has_what_it_is_compared_with(run: Run, tmp_path: Path) -> None:
+    options = ["--columns", "hans", "--methods", "none", "--no-search", "--dry-run", "--json"]
+    code, out, _ = run("reproduce", "figure1", "--output", tmp_path, *options)
+    assert code == 0
+    assert [row["task"] for row in json.loads(out)["groups"]] == ["mnli"]
+
+
+def test_names_in_a_grid_can_form_no_control_sequences(run: Run, small_grid: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text = small_grid.read_text(encoding="utf-8")
+    for name in ('"plain"', '"Reviews"', '"Reviews F1"', '"drop"', '"half of the labels"'):
+        text = text.replace(f"= {name}", f'= "\\u001B[2J\\u009B1m$x^$[b]|{name[1:]}')
+    small_grid.write_text(text.replace("in_domain.macro_f1", "\\u001Bx|y.accuracy"), encoding="utf-8")
+    for target in ("half", "drops"):
+        options = ["--grid", small_grid, "--output", tmp_path / "runs", "--methods", "none"]
+        code, out, err = run("reproduce", target, *options)
+        assert code == 2  # for the score that is not there
+        assert "[b]|plain" in out
+        assert not {"\x1b", "\x9b"} & {*out, *err}
+        (file,) = (tmp_path / "runs").glob(f"*/{target}_*.md")
+        written = file.read_text(encoding="utf-8")
+        assert "\x1b" not in written
+        assert r"\[b\]\|plain" in written
+    (plot,) = (tmp_path / "runs").glob("*/drops_*.svg")
+    ElementTree.parse(plot)
 
 
 def test_a_missing_column_is_one_line_and_the_rest_is_there(run: Run, small_grid: Path, tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ import pytest
 from ssl_pdr.data.checks import text_key
 from ssl_pdr.data.columns import Columns
 from ssl_pdr.data.corpus import load_corpus
-from ssl_pdr.data.evaluation_sets import EvaluationSet, parts_of_corpus, question_scoring, read_evaluation
+from ssl_pdr.data.evaluation_sets import (
+    EvaluationSet,
+    parts_for_model,
+    parts_of_corpus,
+    question_scoring,
+    read_evaluation,
+)
 from ssl_pdr.data.question_corpus import load_question_corpus
 from ssl_pdr.data.readers import Reading
 from ssl_pdr.errors import DataError
@@ -65,6 +71,16 @@ def test_labels_get_the_numbers_of_the_model(tmp_path: Path) -> None:
 def test_classes_in_capitals_are_the_same(tmp_path: Path, names: tuple[str, str]) -> None:
     file = write(tmp_path / "a.csv", "text,label", "one,positive", "two,Negative", "three,POSITIVE")
     assert list(read(file, names).rows["label"]) == [1, 0, 1]
+
+
+def test_classes_that_only_their_case_tells_apart_stay_apart(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "text,label", "one,US", "two,us", "three,It")
+    for names in (["US", "it", "us"], ["us", "it", "US"]):
+        made = read(file, names)
+        assert [made.label_names[number] for number in made.rows["label"]] == ["US", "us", "it"]
+    assert list(read(file, ["US", "it"], label_map={"us": "it"}).rows["label"]) == [0, 1, 1]
+    with pytest.raises(DataError, match="row 1 has the label 'Us', which is none of the model's: US, us"):
+        read(write(tmp_path / "b.csv", "text,label", "one,Us"), ["US", "us"])
 
 
 def test_a_map_says_which_labels_are_meant(tmp_path: Path) -> None:
@@ -147,7 +163,8 @@ def test_hans_for_a_model_of_three_classes(tmp_path: Path) -> None:
             "entailment" if name.casefold() == "entailment" else "non-entailment" for name in names
         ]
     with pytest.raises(
-        DataError, match=r"hans is a set for models of .*neutral.*; this one has the class 'positive'; leave"
+        DataError,
+        match=r"hans is a set for models of .*neutral.*; this one has the class 'positive'; --label-map positive=…",
     ):
         read("hans", ["entailment", "positive"], reading=reading)
     # A label map is for sets with the model's labels: these have their own.
@@ -167,6 +184,36 @@ def test_hans_for_a_model_of_its_own_two_classes(tmp_path: Path) -> None:
     assert [made.label_names[number] for number in guessed] == ["non-entailment", "entailment"]
 
 
+NUMBERED = {"LABEL_0": "contradiction", "LABEL_1": "Entailment", "LABEL_2": "neutral"}
+GLUE = ("entailment", "not_entailment")
+
+
+@pytest.mark.parametrize(
+    ("names", "label_map", "entails"),
+    [
+        (tuple(NUMBERED), NUMBERED, "LABEL_1"),
+        (GLUE, {}, "entailment"),
+        (("Not-Entailment", "YES"), {"YES": "entailment"}, "YES"),
+    ],
+)
+def test_hans_for_a_model_with_other_names(
+    tmp_path: Path, names: tuple[str, ...], label_map: dict[str, str], entails: str
+) -> None:
+    header = "gold_label\tsentence1\tsentence2\theuristic"
+    rows = ["entailment\ta\tb\tsubsequence", "non-entailment\tc\td\tsubsequence"]
+    write(tmp_path / "heuristics_evaluation_set.txt", header, *rows)
+    reading = Reading(data_dir=str(tmp_path))
+    made = read("hans", names, reading=reading, label_map=label_map)
+    assert list(made.rows["label"]) == [0, 1]
+    guessed = collapse_logits(np.eye(len(names)), names, made.label_names, made.collapse)
+    assert [made.label_names[number] == "entailment" for number in guessed] == [name == entails for name in names]
+    for wrong in ({}, {"LABEL_0": "maybe"}, {**NUMBERED, "LABEL_2": "LABEL_0"}):
+        with pytest.raises(
+            DataError, match=r"this one has the class 'LABEL_\d'; --label-map LABEL_\d=… says which of them"
+        ):
+            read("hans", tuple(NUMBERED), reading=reading, label_map=wrong)
+
+
 def test_a_set_for_the_other_task_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="sst2 is a set for classification, the model is one for question-answering; leave it out"
@@ -176,14 +223,21 @@ def test_a_set_for_the_other_task_is_one_line(tmp_path: Path) -> None:
         DataError, match="squad is a set for question-answering, the model is one for classification; leave it"
     ):
         read("squad", SENTIMENT)
-    with pytest.raises(
-        DataError, match="a.csv: row 1 has nothing as its 'question', expected text; rows with a text are for"
+    texts = write(tmp_path / "a.csv", "text,label", "one,positive")
+    questions = write(tmp_path / "q.jsonl", ask("1", "Ada"))
+    for file, classes, message in (
+        (texts, (), "a.csv holds texts, the model is one for question-answering; leave it out"),
+        (questions, SENTIMENT, "q.jsonl holds questions, the model is one for classification; leave it out"),
     ):
-        read(write(tmp_path / "a.csv", "text,label", "one,positive"))
-    with pytest.raises(DataError) as error:
-        read(write(tmp_path / "q.jsonl", ask("1", "Ada")), SENTIMENT)
-    assert "q.jsonl" in str(error.value)
-    assert "question" in str(error.value)
+        with pytest.raises(DataError) as error:
+            read(file, classes)
+        assert str(error.value) == message
+    # Whoever names columns knows that they are questions; and one row that is none does not make a file one of texts.
+    labelled = write(tmp_path / "l.jsonl", ask("1", "Ada") | {"label": "positive"})
+    columns = Columns("question", "context")
+    assert list(read(labelled, SENTIMENT, columns=columns).rows["text_pair"]) == ["It was Ada."]
+    with pytest.raises(DataError, match="row 1 has nothing as its 'context'"):
+        read(write(tmp_path / "h.jsonl", {"question": "Who?"}))
 
 
 def test_a_set_without_the_part_is_one_line(tmp_path: Path) -> None:
@@ -192,6 +246,17 @@ def test_a_set_without_the_part_is_one_line(tmp_path: Path) -> None:
         read("sst2", SENTIMENT, reading=Reading(data_dir=str(tmp_path)))
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         read("sst2", SENTIMENT, reading=Reading(data_dir=str(tmp_path / "nowhere")))
+
+
+def test_names_of_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given as `.` or `..` is called what the folder is called."""
+    inner = tmp_path / "reviews" / "inner"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        write(folder / "train.csv", "text,label", "one,positive")
+    monkeypatch.chdir(inner)
+    names = {source: read(source, SENTIMENT).name for source in (".", "..", "./train.csv", f"{inner}/", "*.csv")}
+    assert names == {".": "inner", "..": "reviews", "./train.csv": "train.csv", f"{inner}/": "inner", "*.csv": "*.csv"}
 
 
 # --- questions
@@ -277,6 +342,24 @@ def test_parts_of_a_corpus() -> None:
     for held, scoring in ((rows[:3], "squad"), ([*rows[:3], ask("none")], "squad_v2")):
         (part,) = parts_of_corpus(load_question_corpus(rows, evaluation=held))
         assert (part.scoring, part.label_names, len(part.rows)) == (scoring, (), len(held))
+
+
+def test_parts_of_a_corpus_for_a_model_of_another() -> None:
+    texts = load_corpus([(f"text {n}", "ab"[n % 2]) for n in range(20)])
+    (own,) = parts_of_corpus(texts)
+    (part,) = parts_for_model(texts, ["b", "c", "A"], {})
+    assert (part.name, part.digest, part.label_names) == (f"{texts.name} in_domain", texts.fingerprint, ("b", "c", "A"))
+    assert list(part.rows["label"]) == [{0: 2, 1: 0}[label] for label in own.rows["label"]]
+    assert list(part.rows["text"]) == list(own.rows["text"])
+    assert part.keys.tolist() == own.keys.tolist()
+    (mapped,) = parts_for_model(texts, ["no", "yes"], {"a": "yes", "b": "no"})
+    assert list(mapped.rows["label"]) == [1 - label for label in own.rows["label"]]
+    with pytest.raises(DataError, match="in_domain: row .* has the label '[ab]', which is none of the model's: x, y"):
+        parts_for_model(texts, ["x", "y"], {})
+    rows = [ask(str(n), "Ada", context=f"It was Ada, {n}.") for n in range(10)]
+    questions = load_question_corpus(rows, evaluation=[ask("none")])
+    (part,) = parts_for_model(questions, [], {})
+    assert (part.name, part.scoring) == ("the list in_domain", "squad_v2")
 
 
 # --- real sets

@@ -17,6 +17,7 @@ from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.question_corpus import (
     DUPLICATES,
     LEAK,
+    SHARED,
     as_texts,
     holds_questions,
     load_question_corpus,
@@ -235,7 +236,11 @@ def test_duplicates_and_leaks_are_counted() -> None:
     assert corpus.notes[DUPLICATES] == 2
     assert corpus.notes[LEAK] == 4  # training questions: q0, its two copies, and q1
     clean = load_question_corpus(train, evaluation=dev[2:])
-    assert clean.notes == {}
+    assert clean.notes == {f"in_domain: {SHARED}": 1}  # the passage is known, though the question is not
+    elsewhere = [
+        question(99, passage=0) | {"context": "It was Grace, not Ada, who was there.", "answers": dev[2]["answers"]}
+    ]
+    assert load_question_corpus(train, evaluation=elsewhere).notes == {}
 
 
 def test_the_fingerprint_is_of_all_rows_and_of_nothing_else(tmp_path: Path) -> None:

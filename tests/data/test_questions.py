@@ -144,3 +144,30 @@ def test_real_files(shared_data: Path, file: str, rows: int) -> None:
     for row in table.select(range(50)):
         for text, start in zip(*row["answers"].values(), strict=True):
             assert row["context"][start : start + len(text)] == text
+
+
+def test_whether_there_is_an_answer_is_taken_from_what_the_file_says(tmp_path: Path) -> None:
+    """A question without the key is not a question without an answer."""
+    known = {"id": "a", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 7}]}
+    asked = [
+        known,
+        {"id": "b", "question": "Who?"},
+        {"id": "c", "question": "Who?", "answers": []},
+        {"id": "d", "question": "Who?", "answers": [], "is_impossible": False},
+        {**known, "id": "e", "is_impossible": True},
+    ]
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"data": [{"paragraphs": [{"context": "It was Ada.", "qas": asked}]}]}))
+    assert read_questions(str(file)).labels.tolist() == [0, -1, 1, -1, 1]
+
+
+def test_rows_without_ids_are_numbered_over_all_files(tmp_path: Path) -> None:
+    bare = {name: value for name, value in ROW.items() if name != "id"}
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(bare) + "\n" + json.dumps({**bare, "id": None}) + "\n")
+    assert load_questions(str(tmp_path / "*.jsonl"))[0]["id"][:] == ["1", "2", "3", "4"]
+
+
+def test_offsets_may_be_numbers_of_numpy() -> None:
+    answers = {"text": ["Ada"], "answer_start": [np.int64(7)]}
+    assert load_questions([{**ROW, "answers": answers}])[0][0]["answers"] == ROW["answers"]

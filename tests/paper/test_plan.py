@@ -115,6 +115,34 @@ def test_rows_and_columns_can_be_chosen() -> None:
     assert len(make_plan(grid, "figure1", Choice(columns=("hans", "mnli"))).tables) == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "columns"),
+    [
+        (("hans",), {"mnli.accuracy", "hans.accuracy"}),
+        (("sst2.accuracy",), {"sst2.accuracy", "imdb.accuracy"}),
+        (("squad.f1", "addsent"), {"squad.f1", "addsent.f1"}),
+        (("addsent", "imdb"), {"squad.f1", "addsent.f1", "sst2.accuracy", "imdb.accuracy"}),
+    ],
+)
+def test_a_figure_has_the_other_column_of_each_pair(asked: tuple[str, ...], columns: set[str]) -> None:
+    plan = make_plan(load_grid(), "figure1", Choice(columns=asked, search=False))
+    assert {column.key for table in plan.tables.values() for column in table.columns} == columns
+
+
+def test_a_figure_that_would_be_empty_is_refused(small_grid: Path) -> None:
+    text = small_grid.read_text(encoding="utf-8")
+    text = text.replace(
+        'tables = ["half"]\nmethods = ["none"]', 'tables = ["half", "table2"]\nmethods = ["none", "rpt"]'
+    )
+    text = text.replace(
+        'pairs = [["reviews.accuracy", "reviews.macro_f1"]]', 'pairs = [["reviews.accuracy", "sst2.accuracy"]]'
+    )
+    small_grid.write_text(text, encoding="utf-8")
+    assert len(make_plan(load_grid(small_grid), "drops", Choice()).tables) == 2
+    with pytest.raises(ConfigError, match="drops: none of the rows that were asked for has both columns of a pair"):
+        make_plan(load_grid(small_grid), "drops", Choice(methods=("rpt",)))
+
+
 def test_another_model_leaves_out_rows_that_bring_their_own() -> None:
     grid = load_grid()
     plan = make_plan(grid, "table2", Choice(model="minilm-l6", search=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,37 @@ def test_drops_are_ours_and_the_papers() -> None:
     assert all(drop["ours"] == pytest.approx(0.25) for drop in drops.values())
     assert drops["MNLI → HANS"]["paper"] == pytest.approx((84.5 - 58.4) / 84.5)
     assert drops["SQuAD v2.0 F1 → BioASQ F1"]["paper"] == pytest.approx((76.5 - 57.1) / 76.5)
+
+
+def test_a_row_that_is_not_in_every_table_of_a_figure_has_empty_cells(small_grid: Path) -> None:
+    text = small_grid.read_text(encoding="utf-8")
+    text = text.replace(
+        'tables = ["half"]\nmethods = ["none"]', 'tables = ["half", "table2"]\nmethods = ["none", "rpt"]'
+    )
+    text = text.replace(
+        'pairs = [["reviews.accuracy", "reviews.macro_f1"]]', 'pairs = [["sst2.accuracy", "reviews.macro_f1"]]'
+    )
+    small_grid.write_text(text, encoding="utf-8")
+    plan = make_plan(load_grid(small_grid), "drops", Choice(search=False))
+    part = {"accuracy": 0.8, "macro_f1": 0.6}
+    figure = make_figure(plan, {run.folder: result(in_domain=part) for run in plan.runs})
+    whole, part_only = (next(iter(row["drops"].values())) for row in figure["rows"])
+    assert whole["ours"] == pytest.approx(0.25)
+    assert part_only == {"ours": None, "paper": None}
+    assert "| RPT | – (–) |" in markdown_drops(figure, "tiny")
+
+
+def test_text_of_others_is_no_markup_in_a_document(plan: Plan) -> None:
+    table = make_table(plan, "table3", {run.folder: "no\x1b[31m `file`\n# a|b" for run in plan.runs})
+    table["rows"][0]["label"] = "<b>|x"
+    table["columns"][0]["name"] = "[a](b)|c"
+    lines = markdown(table, "ti`ny").splitlines()
+    assert "Ours with ti\\`ny," in lines[2]
+    cells = [re.split(r"(?<!\\)\|", line) for line in lines if line.startswith("|")]
+    assert len({len(row) for row in cells}) == 1
+    assert cells[0][2].strip() == r"\[a\](b)\|c"
+    assert cells[2][1].strip() == r"\<b\>\|x"
+    assert lines[-1] == r"- \[a\](b)\|c: no \[31m \`file\` \# a\|b"
 
 
 def test_names_of_files_have_dots() -> None:

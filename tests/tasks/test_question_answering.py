@@ -15,6 +15,7 @@ from ssl_pdr.data.questions import read_questions
 from ssl_pdr.errors import DataError, ModelError
 from ssl_pdr.tasks import QuestionAnswering
 from ssl_pdr.tasks.base import load_tokenizer
+from ssl_pdr.tasks.question_answering import _null_slot, _without_space
 
 CONTEXT = "a b c d e f g h i j"
 
@@ -216,3 +217,35 @@ def test_a_set_without_a_question_that_fits(words: BertTokenizerFast) -> None:
     rows = Dataset.from_list([row("long-one", "b", question="a b c d e f ?")])
     with pytest.raises(DataError, match="none of 1 questions leaves room for its passage in a window of 10 tokens"):
         QuestionAnswering(skip=True).features(rows, words, 10)
+
+
+def test_tokens_of_white_space_are_no_answers_and_answers_have_none_around_them(words: BertTokenizerFast) -> None:
+    """Byte-level tokenizers make tokens of white space."""
+    context = "  a  b"
+    rows = Dataset.from_list([{**row("1", "b"), "context": context, "answers": {"text": ["b"], "answer_start": [5]}}])
+    features = Dataset.from_dict(
+        {
+            "input_ids": [[2, 4, 3, 9, 9, 9, 9, 3]],
+            "row": [0],
+            "passage": [[3, 6, -1]],
+            "first": [3],
+            "last": [6],
+            "char_start": [[1, 2, 4, 5]],
+            "char_end": [[1, 3, 4, 6]],
+            "labels": [[6, 6]],
+        }
+    )
+    logits = np.array([[0, 0, 0, 9, 0, 9, 3, 0]], np.float32)
+    _, predictions = QuestionAnswering().judge((logits, logits), features, evaluation(rows, "squad"))
+    assert predictions[0]["prediction"] == "b"
+    assert {one["text"] for one in predictions[0]["candidates"]} == {"b", "a", "a  b"}
+    assert [_without_space(context, *pair) for pair in ((0, 3), (3, 6), (3, 5))] == [(2, 3), (5, 6), (5, 5)]
+
+
+def test_decoders_have_no_token_for_no_answer(words: BertTokenizerFast) -> None:
+    class Decoder:
+        cls_token_id = None
+
+    assert _null_slot([5, 2, 7], words) == 1
+    with pytest.raises(ModelError, match=r"Decoder puts no \[CLS\] token before the question"):
+        _null_slot([5, 2, 7], Decoder())
