@@ -59,7 +59,7 @@ class LiveView:
     """
 
     def __init__(self, *, enabled: bool) -> None:
-        self._console = Console(stderr=True, quiet=not enabled, emoji=True)
+        self._console = Console(stderr=True, quiet=not enabled, emoji=False)
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
         self._told = time.monotonic()
@@ -122,7 +122,7 @@ def show_result(result: dict[str, Any]) -> None:
     share = f"{budget['fraction']:.0%} of labels" if budget["fraction"] >= 0.01 else f"{budget['labelled']} labels"
     title = f"{result['data']['name']} · {_method(config)} · {share} · seed {config['seed']}"
     table = scores_table(title, scores, result["relative_drop"])
-    console = Console(emoji=True)
+    console = Console(emoji=False)
     console.print(table)
     steps = result["timing"]["steps"]
     rows = [f"{budget['labelled']} labelled rows"]
@@ -189,7 +189,7 @@ def _percent(value: float | None) -> str:
 
 def show_dry_run(outcome: dict[str, Any]) -> None:
     """The resolved configuration, what it is made from, and the first mixed batch."""
-    console = Console(emoji=True)
+    console = Console(emoji=False)
     settings = Table(title="resolved configuration", show_header=False)
     for name, value in outcome["config"].items():
         settings.add_row(name, printable(", ".join(value) if isinstance(value, list | tuple) else str(value)))

@@ -270,11 +270,12 @@ def test_only_our_own_parts_are_renamed() -> None:
 
 
 def test_file_names_cannot_write_to_the_terminal(run: Run, classifier: Path, reviews: Path, tmp_path: Path) -> None:
-    file = tmp_path / "x\x1b[2J.csv"
+    file = tmp_path / "x\x1b[2J:warning:.csv"
     shutil.copy(reviews, file)
     code, out, err = run("evaluate", classifier, "--on", file, "--output", tmp_path / "out\x1b[2J", "--eval-limit", 4)
     assert code == 0, err
-    assert "x [2J.csv" in out
+    assert "x [2J:warning:.csv" in out
+    assert "x [2J:warning:.csv" in err
     assert "out [2J" in out
     assert "\x1b[2J" not in out + err
 
