@@ -254,7 +254,10 @@ def _article(line: int, article: Row) -> Iterator[Row | Bad]:
     for paragraph in _list_in(article, "paragraphs"):
         for question in _list_in(paragraph, "qas"):
             try:
-                yield _question(question["id"], article.get("title", ""), question, paragraph, _answers(question))
+                row = _question(question["id"], article.get("title", ""), question, paragraph, _answers(question))
+                if "is_impossible" in question:
+                    row["is_impossible"] = question["is_impossible"]
+                yield row
             except (KeyError, TypeError, AttributeError, ValueError):
                 yield _misshapen(
                     line, "SQuAD", "id, question, answers with text and answer_start, in paragraphs with context"
