@@ -260,3 +260,25 @@ def test_saturated_posteriors_stay_finite(batch: dict[str, Tensor]) -> None:
         (gradient,) = torch.autograd.grad(value.sum(), model.weight)
         assert value.isfinite().all()
         assert gradient.isfinite().all()
+
+
+SMALL: dict[str, Any] = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize("kind", ["roberta", "electra", "deberta-v2", "mpnet", "modernbert", "albert"])
+def test_other_encoders_answer_too(kind: str, batch: dict[str, Tensor]) -> None:
+    from transformers import AutoConfig, AutoModelForQuestionAnswering
+
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        kind, **SMALL, intermediate_size=32, max_position_embeddings=40, embedding_size=16, pad_token_id=0
+    )
+    if kind == "modernbert":
+        config.attn_implementation = "sdpa"
+    model = AutoModelForQuestionAnswering.from_config(config).train()
+    labels = torch.tensor([[3, 5], [-100, -100], [0, 0]])
+    parts = Objective(VAT("jsd", 0.5), alpha=1.0)(model, {**batch, "labels": labels})
+    parts.loss.backward()
+    assert parts.regularization > 0
+    assert parts.logits.shape == (3, 2, 7)
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
