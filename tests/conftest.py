@@ -49,24 +49,29 @@ def _seed() -> None:
 def tiny_bert(*, num_labels: int = 3, dropout: float = 0.1, dtype: Any = None, **options: Any) -> Any:
     """A BERT of two small layers, in training mode."""
     import torch
-    from transformers import BertConfig, BertForSequenceClassification
+    from transformers import BertForSequenceClassification
 
     torch.manual_seed(1)
-    config = BertConfig(
+    model = BertForSequenceClassification(tiny_config(dropout, num_labels=num_labels, **options))
+    return model.to(dtype or torch.float32).train()
+
+
+def tiny_config(dropout: float, **options: Any) -> Any:
+    """Two small layers."""
+    from transformers import BertConfig
+
+    return BertConfig(
         vocab_size=64,
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=32,
-        num_labels=num_labels,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         initializer_range=0.3,  # logits that differ, as after training
         **options,
     )
-    model = BertForSequenceClassification(config)
-    return model.to(dtype or torch.float32).train()
 
 
 def tiny_batch(rows: int = 4, tokens: int = 7, *, pad: int = 2) -> dict[str, Any]:

@@ -15,19 +15,7 @@ from ssl_pdr.errors import ConfigError
 from ssl_pdr.regularizers.adversarial import AdversarialTraining
 from ssl_pdr.regularizers.base import get_regularizer
 from tests.conftest import tiny_batch, tiny_bert
-
-
-class LinearSoftmax(nn.Module):
-    """z = Σ_t W_t x_t: the gradient of the cross-entropy with respect to x_t is W_tᵀ(f − e_y)."""
-
-    def __init__(self, classes: int = 3, tokens: int = 4, size: int = 5) -> None:
-        super().__init__()
-        self.table = nn.Embedding(20, size)
-        self.weight = nn.Parameter(torch.randn(classes, tokens, size))
-        self.double()
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
-        return SimpleNamespace(logits=torch.einsum("cte,bte->bc", self.weight, self.table(input_ids)))
+from tests.linear import LinearSoftmax
 
 
 class LinearSpan(nn.Module):

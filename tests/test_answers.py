@@ -15,28 +15,17 @@ from ssl_pdr.errors import ModelError
 from ssl_pdr.objective import Counts
 from ssl_pdr.outputs import read_logits, support
 from ssl_pdr.regularizers import AdversarialTraining
-from tests.conftest import tiny_batch
+from tests.conftest import tiny_batch, tiny_config
 
 PASSAGE = torch.tensor([[3, 6, -1], [2, 4, 0], [1, 5, 0]])
 
 
 def tiny_reader(*, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Any:
     """A BERT that answers questions."""
-    from transformers import BertConfig, BertForQuestionAnswering
+    from transformers import BertForQuestionAnswering
 
     torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        initializer_range=0.3,
-    )
-    return BertForQuestionAnswering(config).to(dtype).train()
+    return BertForQuestionAnswering(tiny_config(dropout)).to(dtype).train()
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_pdr import (
     RPT,
@@ -26,19 +25,7 @@ from ssl_pdr import (
 from ssl_pdr.errors import ConfigError, ModelError, UnknownNameError
 from ssl_pdr.regularizers.base import _REGISTRY
 from tests.conftest import tiny_batch, tiny_bert
-
-
-class LinearSoftmax(nn.Module):
-    """z = Σ_t W_t x_t + b: its Jacobian is W itself, so that every regularizer has a closed form."""
-
-    def __init__(self, classes: int = 3, tokens: int = 4, size: int = 5) -> None:
-        super().__init__()
-        self.table = nn.Embedding(20, size)
-        self.weight = nn.Parameter(torch.randn(classes, tokens, size))
-        self.double()
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Any:
-        return SimpleNamespace(logits=torch.einsum("cte,bte->bc", self.weight, self.table(input_ids)))
+from tests.linear import LinearSoftmax
 
 
 @pytest.fixture

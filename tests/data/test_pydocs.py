@@ -17,6 +17,7 @@ from ssl_pdr.data import pydocs
 from ssl_pdr.data.docstrings import MASK
 from ssl_pdr.data.pydocs import AREAS, Area, PydocsTopics, build_topics, load_pydocs_topics
 from ssl_pdr.errors import DataError
+from tests.data.library import Library
 
 PARTS = ("train", "test", "shifted")
 
@@ -121,22 +122,6 @@ def matches(module: str, pattern: str) -> bool:
 
 
 # --- small libraries
-
-
-class Library:
-    """A library that is written function by function, and installed as far as Python can see."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.root = folder / name
-        self.root.mkdir()
-        (self.root / "__init__.py").touch()
-        info = folder / f"{name}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-
-    def module(self, name: str, docstrings: dict[str, str]) -> None:
-        source = "\n".join(f"def {function}():\n    {text!r}" for function, text in docstrings.items())
-        (self.root / f"{name}.py").write_text(source)
 
 
 SPICES = ("basil", "cumin", "dill", "fennel", "mint", "sage", "thyme", "anise", "mace", "sumac")

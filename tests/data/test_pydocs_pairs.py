@@ -23,6 +23,7 @@ from ssl_pdr.data import pydocs_pairs
 from ssl_pdr.data.docstrings import MASK
 from ssl_pdr.data.pydocs_pairs import PairRows, PydocsPairs, build_pairs, content_words, load_pydocs_pairs, overlap
 from ssl_pdr.errors import DataError
+from tests.data.library import Library
 
 PARTS = ("train", "test", "adversarial")
 
@@ -180,22 +181,6 @@ def words(text: str) -> str:
 
 
 # --- small libraries
-
-
-class Library:
-    """A library that is written function by function, and installed as far as Python can see."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.root = folder / name
-        self.root.mkdir()
-        (self.root / "__init__.py").touch()
-        info = folder / f"{name}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-
-    def module(self, name: str, docstrings: dict[str, str]) -> None:
-        source = "\n".join(f"def {function}():\n    {text!r}" for function, text in docstrings.items())
-        (self.root / f"{name}.py").write_text(source)
 
 
 SPICES = words(

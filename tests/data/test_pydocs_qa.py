@@ -19,6 +19,7 @@ from ssl_pdr.data.pydocs_qa import PydocsQA, Row, build_qa, load_pydocs_qa
 from ssl_pdr.data.pydocs_questions import TEMPLATES
 from ssl_pdr.data.questions import load_questions
 from ssl_pdr.errors import DataError
+from tests.data.library import Library
 
 PARTS = ("train", "test", "shifted")
 
@@ -191,22 +192,6 @@ def test_nothing_is_left_out_without_being_counted(qa: PydocsQA) -> None:
 
 
 # --- small libraries
-
-
-class Library:
-    """A library that is written module by module, and installed as far as Python can see."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.root = folder / name
-        self.root.mkdir()
-        (self.root / "__init__.py").touch()
-        info = folder / f"{name}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-
-    def module(self, name: str, docstrings: dict[str, str]) -> None:
-        source = "\n".join(f"def {function}():\n    {text!r}" for function, text in docstrings.items())
-        (self.root / f"{name}.py").write_text(source)
 
 
 def numbered(i: int) -> str:
