@@ -103,14 +103,14 @@ pipeline_tag: {"question-answering" if asks else "text-classification"}
 tags: [ssl-pdr, semi-supervised]
 ---
 
-# {_escape(result["data"]["name"])}, {_escape(method)}
+# {in_markdown(result["data"]["name"])}, {in_markdown(method)}
 
 A model for {config["task"].replace("-", " ")}, fine-tuned from {_code(model_name(config["model"]))} with ssl-pdr {result["versions"]["ssl-pdr"]}.
 
-- Data: {_escape(result["data"]["name"])}, fingerprint `{result["data"]["fingerprint"][:16]}`,
-  classes: {", ".join(_escape(name) for name in result["data"]["labels"])}
+- Data: {in_markdown(result["data"]["name"])}, fingerprint `{result["data"]["fingerprint"][:16]}`,
+  classes: {", ".join(in_markdown(name) for name in result["data"]["labels"])}
 - Budget: {budget["labelled"]} labelled and {budget["unlabelled"]} unlabelled training rows, split `{result["split_hash"][:16]}`
-- Method: cross-entropy on labelled rows, {_escape(method)}, α = {config["alpha"]}, seed {config["seed"]}{null}
+- Method: cross-entropy on labelled rows, {in_markdown(method)}, α = {config["alpha"]}, seed {config["seed"]}{null}
 
 {_table(result["scores"])}
 
@@ -139,7 +139,7 @@ def _table(scores: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for part, values in parts.items():
         cells = [
-            _escape(part),
+            in_markdown(part),
             str(values["rows"]),
             *(f"{values[name]:.4f}" if name in values else "" for name in metrics),
         ]
@@ -149,9 +149,14 @@ def _table(scores: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _escape(text: str) -> str:
-    """Text from data, on one line, that can form neither markup nor a table cell."""
-    flat = " ".join(str(text).split())
+def in_markdown(text: str) -> str:
+    r"""Text of others, on one line, as it can stand in a cell: no markup, nothing that does not print.
+
+    Example:
+        >>> in_markdown("a|b\n<c>"), in_markdown("VAT, SHL")
+        ('a\\|b \\<c\\>', 'VAT, SHL')
+    """
+    flat = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in flat)
 
 

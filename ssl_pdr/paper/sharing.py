@@ -1,4 +1,4 @@
-"""Messages in files that are passed on: names in place of this machine's paths, and no markup out of other people's text."""
+"""Messages in files that are passed on: names in place of this machine's paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ssl_pdr.config import TrainConfig
 _ENDS = re.compile(r"[\s'\"`,;()]")
 # The folders before the last name of an absolute path; the slashes of an address or between two words are none.
 _FOLDERS = re.compile(r"(?<![\w.:/~])~?/(?:[^\s/'\"`,;()]+/)*(?=[^\s/'\"`,;()])")
-_MARKUP = "\\`*_[]<>|#"
 
 
 def places(configs: Iterable[TrainConfig]) -> dict[str, str]:
@@ -40,14 +39,3 @@ def without_paths(text: str, known: Mapping[str, str]) -> str:
     for path in sorted(known, key=len, reverse=True):
         text = text.replace(path, known[path])
     return _FOLDERS.sub("", text)
-
-
-def in_markdown(text: str) -> str:
-    r"""Text of others, on one line, as it can stand in a cell: no markup, nothing that does not print.
-
-    Example:
-        >>> in_markdown("a|b\n<c>"), in_markdown("VAT, SHL")
-        ('a\\|b \\<c\\>', 'VAT, SHL')
-    """
-    flat = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return "".join(f"\\{c}" if c in _MARKUP else c for c in flat)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssl_pdr.model_card import in_markdown
 from ssl_pdr.paper.figures import BASE_ROW, average_gain, paper_figure, paper_tables, relative_drop
 from ssl_pdr.paper.grid import Column, GridTable
 from ssl_pdr.paper.plan import Group, Plan, PlannedRun
-from ssl_pdr.paper.sharing import in_markdown
 
 # Folder of a run → the content of its result.json, or why there is none.
 Outcomes = Mapping[Path, dict[str, Any] | str]
