@@ -10,7 +10,7 @@ import typer
 
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
-from ssl_pdr.errors import ConfigError
+from ssl_pdr.errors import ConfigError, OutputError
 
 
 @config_options(
@@ -63,6 +63,7 @@ def evaluate_command(
         config = make_config(_to_read(trained), options, {"model": str(folder.model.absolute())})
         output = folder.evaluation if output is None else output
     else:
+        _refuse_a_missing_folder(source)
         config = make_config({"max_length": 384}, options, {"model": source})
         if plot is not None:
             raise ConfigError(f"--plot draws the drop from a run's in-domain score; {source} is no run, leave it out")
@@ -95,6 +96,16 @@ def evaluate_command(
             console.print(f"[dim]{printable(f'{name}: {kind}: {count}')}[/dim]", soft_wrap=True)
     if output is not None:
         console.print(f"predictions: {printable(str(output))}", soft_wrap=True)
+
+
+def _refuse_a_missing_folder(source: str) -> None:
+    """A mistyped folder is no Hub name: nobody should wait for the Hub to say so."""
+    path = Path(source)
+    in_a_folder = path.parent.name != "" and path.parent.is_dir()
+    if not path.expanduser().exists() and (source.startswith((".", "/", "~")) or in_a_folder):
+        raise OutputError(
+            f"there is no folder {source}; expected that of a finished run or of a model, or a name on the Hub"
+        )
 
 
 def _to_read(trained: TrainConfig) -> dict[str, Any]:

@@ -436,3 +436,14 @@ def test_bad_options_get_one_line(
     code, out, err = run("evaluate", request.getfixturevalue(source), *given)
     assert (code, out) == (2, "")
     assert message in one_line(err)
+
+
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for source in ("runs/nothing", "./nothing", tmp_path / "nothing"):
+        code, out, err = run("evaluate", source, "--on", "hans")
+        assert (code, out) == (2, "")
+        assert f"there is no folder {source}; expected that of a finished run" in one_line(err)
