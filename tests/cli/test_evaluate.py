@@ -369,7 +369,7 @@ def test_what_is_no_finished_run(run: Run, classifier: Path, reviews: Path, tmp_
         gone: "holds a result but no model (no model/config.json); train it anew",
         damaged: "result.json: ",
         plain: "cannot load a model from the folder",
-        tmp_path / "nowhere": "cannot load a model from the Hub name",
+        tmp_path / "nowhere": "there is no folder",
         reviews: "cannot load a model from the folder",
     }
     for source, message in expected.items():
