@@ -27,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "radius": 0.1,
         "radius_unit": "token_norm",
         "target_grad": "auto",
+        "search": "exact",
     },
     "paper": {
         "site": "sum",
@@ -34,6 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "radius": 1e-3,
         "radius_unit": "absolute",
         "target_grad": "auto",
+        "search": "power",
     },
     "published-code": {
         "site": "output",
@@ -41,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "radius": 1e-3,
         "radius_unit": "absolute",
         "target_grad": "auto",
+        "search": "power",
     },
 }
 TASK_NAMES = ("classification", "question-answering")
@@ -94,7 +97,11 @@ class TrainConfig:
         site: where noise enters: `sum`, `output` or `word`.
         dropout: masks between passes: `shared`, `independent` or `off`.
         target_grad: gradient on the clean side: `auto`, `detach` or `both`.
-        search_steps: steps of the search of `vat` and `at`.
+        search: how `vat` finds its direction: `exact`, from the clean pass's own graph, or `power`, by further passes.
+        search_steps: steps of the search `power` of `vat`, and of `at`.
+        search_products: products of the search `exact`; None is one less than there are classes, up to 12, and a few for more.
+        norm: of the noise: `token` (each token's is of size radius) or `sequence` (a row's, as long altogether).
+        order: 1 for the divergence itself, 2 for its second-order form (Eq. 7), which no rounding drowns.
         projections: random projections of `jr` and `wjr`; None is exact, and one for answers in a passage.
         ratio: `proportional`, or unlabelled rows per labelled row.
         epochs: passes over the data.
@@ -105,6 +112,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         batch_size: rows of one optimizer step, labelled and unlabelled together.
         accumulation: micro-batches that one optimizer step is cut into.
+        precision: of the passes: `float32`, or `bf16` or `fp16` mixed with it; weights stay in float32.
         max_length: tokens of a row, longer ones are cut.
         stride: tokens that neighbouring windows of a passage share; None is a third of `max_length`.
         max_answer_length: tokens of an answer.
@@ -150,7 +158,11 @@ class TrainConfig:
     site: str | None = None
     dropout: str | None = None
     target_grad: str | None = None
+    search: str | None = None
     search_steps: int = 1
+    search_products: int | None = None
+    norm: str = "token"
+    order: int = 1
     projections: int | None = None
     ratio: str | float = "proportional"
     epochs: float = 3.0
@@ -161,6 +173,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     batch_size: int = 16
     accumulation: int = 1
+    precision: str = "float32"
     max_length: int = 128
     stride: int | None = None
     max_answer_length: int = 30
@@ -267,6 +280,7 @@ _RULES: dict[str, _Rule] = {
     "epochs": _Rule("a finite number above 0", low=0, low_open=True),
     "warmup_frac": _Rule("at least 0 and below 1", 0, 1, high_open=True),
     "weight_decay": _Rule("a finite number of at least 0", low=0),
+    "order": _Rule("1 (the divergence) or 2 (its second-order form)", 1, 2),
     "seed": _Rule("a whole number from 0 to 4294967295", 0, 2**32 - 1),
     "max_length": _Rule("a whole number from 4 to 1000000", 4, 10**6),
     **dict.fromkeys(
@@ -276,6 +290,7 @@ _RULES: dict[str, _Rule] = {
             "labelled_count",
             "labelled_per_class",
             "search_steps",
+            "search_products",
             "projections",
             "max_steps",
             "save_steps",
@@ -294,6 +309,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "site": ("sum", "output", "word"),
     "dropout": ("shared", "independent", "off"),
     "target_grad": ("auto", "detach", "both"),
+    "search": ("exact", "power"),
+    "norm": ("token", "sequence"),
+    "precision": ("float32", "bf16", "fp16"),
     "split_strategy": ("stratified", "random", "group"),
     "split_documents": ("line", "paragraph"),
     "long_documents": ("cut", "windows"),

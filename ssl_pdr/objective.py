@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import UNLABELLED, is_labelled, model_inputs, read_logits
+from ssl_pdr.perturbation import compute_dtype
 from ssl_pdr.regularizers.base import CleanPass, Regularizer
+from ssl_pdr.sites import undistributed
+
+# Gradient with respect to the log-odds that a saturated row gets at least: too small to move a parameter in any dtype that can
+# hold it, large enough to point somewhere.
+_LEAST = 1e-20
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,12 @@ class LossParts:
     """A batch's loss and what it is made of.
 
     Attributes:
-        loss: `ce + α · regularization`, a scalar with graph.
+        loss: `ce + α · regularization`, a scalar; with graph, except for what has been differentiated already.
         ce: this batch's share of the mean cross-entropy over labelled rows, a scalar without graph.
         regularization: this batch's share of the mean R over all rows, a scalar without graph.
         correct: how many labelled rows of this batch are answered rightly, start and end both, a scalar.
         logits: of the rows that went through the model, (B', C) or (B', 2, T), without graph.
-        clean: the clean pass, for those who want R at zero noise; None without a regularizer.
+        passes: the parts that the batch was cut into, and the clean pass of each, without graph; none without a regularizer.
     """
 
     loss: Tensor
@@ -49,7 +55,7 @@ class LossParts:
     regularization: Tensor
     correct: Tensor
     logits: Tensor
-    clean: CleanPass | None
+    passes: tuple[tuple[Mapping[str, Any], CleanPass], ...] = ()
 
 
 class Objective:
@@ -82,30 +88,88 @@ class Objective:
         self.regularizer = regularizer if alpha > 0 else None
         self.alpha = alpha
 
-    def __call__(self, model: nn.Module, batch: Mapping[str, Any], counts: Counts | None = None) -> LossParts:
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: Mapping[str, Any],
+        counts: Counts | None = None,
+        *,
+        backward: Callable[[Tensor], Any] | None = None,
+    ) -> LossParts:
         """The loss of one (micro-)batch.
+
+        Where the clean side of R is a constant, labelled and unlabelled rows go through the model apart: for the latter
+        no graph to the parameters is built in the clean pass. A distributed wrapper runs exactly once, in the last pass.
 
         Args:
             model: returns `.logits` (B, C), or `.start_logits` and `.end_logits` (B, T).
             batch: see the class.
             counts: of the whole optimizer step, so that the losses of its micro-batches on all ranks add up to the
                 loss of the step; by default this batch is the whole step.
+            backward: what takes a scalar backwards, such as `Tensor.backward` or `accelerator.backward`. Where it helps, the
+                cross-entropy is differentiated early, and its gradient at the embeddings is the adversarial direction, which
+                saves a backward pass (two classes, clean side detached, exact search). What is left to differentiate is
+                in `loss`; do so before the optimizer step, as always.
         """
         counts = Counts.of(batch) if counts is None else counts
         if self.regularizer is None:
             batch = _labelled_rows(batch)
             logits = read_logits(model(**model_inputs(batch)), batch)
             ce = _cross_entropy(logits, batch["labels"], counts)
-            return LossParts(ce, ce.detach(), torch.zeros_like(ce), _correct(logits, batch), logits.detach(), None)
+            return LossParts(ce, ce.detach(), torch.zeros_like(ce), _correct(logits, batch), logits.detach())
         if self.regularizer.labelled_only:
             batch = _labelled_rows(batch)
-        clean = self.regularizer.clean_pass(model, batch)
-        ce = _cross_entropy(clean.logits, batch["labels"], counts)
-        values = self.regularizer.penalty(model, batch, clean, row_ids=batch.get("row_id"))
-        rows = counts.labelled if self.regularizer.labelled_only else counts.rows
+        places = _parts(batch) if self.regularizer.clean_is_constant else [torch.arange(len(batch["labels"]))]
+        parts = []
+        for i, rows in enumerate(places):
+            part = batch if len(places) == 1 else _select(batch, rows)
+            within = model if i == len(places) - 1 else undistributed(model)
+            parts.append(self._part(self.regularizer, within, part, counts, backward))
+        order = torch.cat(places).argsort().to(parts[0].logits.device)
+        return LossParts(
+            loss=_sum(part.loss for part in parts),
+            ce=_sum(part.ce for part in parts),
+            regularization=_sum(part.regularization for part in parts),
+            correct=_sum(part.correct for part in parts),
+            logits=torch.cat([part.logits for part in parts])[order],
+            passes=tuple(one for part in parts for one in part.passes),
+        )
+
+    def _part(
+        self,
+        regularizer: Regularizer,
+        model: nn.Module,
+        batch: Mapping[str, Any],
+        counts: Counts,
+        backward: Callable[[Tensor], Any] | None,
+    ) -> LossParts:
+        """The share of some rows in the loss."""
+        if regularizer.clean_is_constant and not bool(is_labelled(batch["labels"]).any()):
+            clean = regularizer.clean_pass(model, batch, hold_still=True)
+            ce = torch.zeros((), device=clean.logits.device)
+        else:
+            clean = regularizer.clean_pass(model, batch)
+            if backward is not None and regularizer.wants_gradient(clean) and _keeps_small(clean.logits):
+                clean, ce = _differentiated(clean, batch["labels"], counts, backward)
+            else:
+                ce = _cross_entropy(clean.logits, batch["labels"], counts)
+        values = regularizer.penalty(model, batch, clean, row_ids=batch.get("row_id"))
+        clean = clean.without_graph()
+        rows = counts.labelled if regularizer.labelled_only else counts.rows
         r = (values * _weights(batch).to(values)).sum() / max(rows, 1)
         loss, correct = ce + self.alpha * r, _correct(clean.logits, batch)
-        return LossParts(loss, ce.detach(), r.detach(), correct, clean.logits.detach(), clean)
+        return LossParts(loss, ce.detach(), r.detach(), correct, clean.logits, ((batch, clean),))
+
+    def at_zero_noise(self, model: nn.Module, parts: LossParts, counts: Counts) -> Tensor | None:
+        """The share of a batch in the mean R without noise, a scalar; None where that is zero by definition."""
+        if self.regularizer is None:
+            return None
+        shares = []
+        for batch, clean in parts.passes:
+            values = self.regularizer.at_zero_noise(model, batch, clean)
+            if values is not None:
+                shares.append((values * _weights(batch).to(values)).sum() / max(counts.rows, 1))
+        return _sum(shares) if shares else None
 
     def row_weight(self, counts: Counts) -> float:
         """What R of one row weighs relative to the cross-entropy of one labelled row: α · labelled / rows."""
@@ -132,12 +196,70 @@ def _weights(batch: Mapping[str, Any]) -> Tensor:
     return torch.ones(len(batch["labels"])) if weights is None else weights
 
 
-def _labelled_rows(batch: Mapping[str, Any]) -> dict[str, Any]:
+def _labelled_rows(batch: Mapping[str, Any]) -> Mapping[str, Any]:
     """The labelled rows; of a batch without any, its first row, so that every rank has a graph to reduce."""
-    labels = batch["labels"]
-    keep = is_labelled(labels)
+    keep = is_labelled(batch["labels"])
     if bool(keep.all()):
-        return dict(batch)
+        return batch
     keep[0] |= not bool(keep.any())
-    size = len(labels)
-    return {k: v[keep] if isinstance(v, Tensor) and v.shape[:1] == (size,) else v for k, v in batch.items()}
+    return _select(batch, keep.nonzero().squeeze(1))
+
+
+def _parts(batch: Mapping[str, Any]) -> list[Tensor]:
+    """The places of the labelled and of the unlabelled rows, as far as there are any."""
+    labelled = is_labelled(batch["labels"]).cpu()
+    return [rows for kind in (labelled, ~labelled) if len(rows := kind.nonzero().squeeze(1))]
+
+
+def _select(batch: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    size = len(batch["labels"])
+    return {
+        key: value[rows.to(value.device)] if isinstance(value, Tensor) and value.shape[:1] == (size,) else value
+        for key, value in batch.items()
+    }
+
+
+def _sum(values: Iterable[Tensor]) -> Tensor:
+    """The sum of scalars, of one at least."""
+    return torch.stack(list(values)).sum(dim=0)
+
+
+def _differentiated(
+    clean: CleanPass, labels: Tensor, counts: Counts, backward: Callable[[Tensor], Any]
+) -> tuple[CleanPass, Tensor]:
+    """The clean pass with the gradient of the cross-entropy of two classes, and that cross-entropy, without graph."""
+    embeddings = clean.embeddings
+    assert embeddings is not None  # noqa: S101
+    logits = clean.logits.float() if clean.logits.dtype.itemsize < 4 else clean.logits
+    targets = labels.to(logits.device).unsqueeze(1)
+    odds = logits.gather(1, 1 - targets) - logits.gather(1, targets)
+    ce: Tensor = _Softplus.apply(odds).sum() / max(counts.labelled, 1)  # type: ignore[no-untyped-call]
+    found: list[Tensor] = []
+    handle = embeddings.register_hook(found.append)  # type: ignore[no-untyped-call]
+    backward(ce)
+    handle.remove()
+    return replace(clean.without_graph(), gradient=found[0]), ce.detach()
+
+
+class _Softplus(torch.autograd.Function):
+    """log(1 + e^x), the cross-entropy of two classes by the log-odds against the label; its gradient never vanishes.
+
+    Through it both logits get the same gradient but for the sign, to the last digit; that of `log_softmax` loses it for rows
+    that are sure, and with it the direction.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return F.softplus(x, threshold=60.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slopes: Tensor = x.sigmoid().clamp_min(_LEAST)
+        return gradient * slopes
+
+
+def _keeps_small(logits: Tensor) -> bool:
+    """Whether the dtype that gradients pass in can hold the least of them."""
+    return torch.finfo(compute_dtype(logits)).tiny < _LEAST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from ssl_pdr.errors import ConfigError, ModelError
 
 RADIUS_UNITS = ("absolute", "token_norm")
+NORMS = ("token", "sequence")
+# Of the noise of a row, and of R above rounding: with less, what is left teaches rounding.
+LEAST_SHARE = 0.5
+_ROWS = 16  # over so many, at least, what rounding does is averaged
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,40 @@ def unit_directions(vectors: Tensor, mask: Tensor, fallback: Tensor | None = Non
         unit = torch.where(usable, unit, fallback)
     masked: Tensor = unit * mask.unsqueeze(-1)
     return masked
+
+
+def unit_rows(vectors: Tensor, mask: Tensor, fallback: Tensor | None = None) -> Tensor:
+    """Scale each row, all of its n tokens together, to L2 norm √n: as long as unit directions per token, freely shared out.
+
+    Args:
+        vectors: (B, T, E).
+        mask: True for tokens that take noise, (B, T).
+        fallback: directions for rows that are zero or not finite; without it such rows get zero.
+
+    Returns:
+        (B, T, E), same dtype.
+    """
+    masked = vectors * mask.unsqueeze(-1)
+    largest = masked.abs().amax(dim=(1, 2), keepdim=True)
+    usable = (largest > 0) & torch.isfinite(largest)
+    scaled = torch.where(
+        usable, masked / torch.where(usable, largest, torch.ones_like(largest)), torch.zeros_like(masked)
+    )
+    norm = scaled.flatten(1).norm(dim=1).clamp_min(1.0)
+    unit: Tensor = scaled * (mask.sum(dim=1).to(norm).sqrt() / norm)[:, None, None]
+    return unit if fallback is None else torch.where(usable, unit, fallback)
+
+
+def directions(vectors: Tensor, mask: Tensor, norm: str, fallback: Tensor | None = None) -> Tensor:
+    """`unit_directions` for the norm `token`, `unit_rows` for `sequence`."""
+    scale = unit_directions if norm == "token" else unit_rows
+    return scale(vectors, mask, fallback)
+
+
+def keyed_sign(key: NoiseKey, rows: Tensor) -> Tensor:
+    """A fair coin, 1 or −1, that is a pure function of (key, row), (B, 1, 1), float32."""
+    heads = keyed_normal(key, rows, torch.zeros_like(rows).unsqueeze(1), 1) >= 0
+    return torch.where(heads, 1.0, -1.0)
 
 
 def noise_radius(radius: float, unit: str, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -187,46 +225,142 @@ def check_radius(radius: float, unit: str) -> None:
         raise ConfigError(f"unknown radius unit {unit!r}; expected one of: {', '.join(RADIUS_UNITS)}")
 
 
-def check_resolution(embeddings: Tensor, noise: Tensor) -> None:
+def check_resolution(
+    embeddings: Tensor,
+    noise: Tensor,
+    *,
+    dtype: torch.dtype | None = None,
+    radius: float | None = None,
+    unit: str = "absolute",
+    effect: Callable[[Tensor], Tensor] | None = None,
+    instead: str = "float32 without autocast",
+) -> None:
     """Refuse noise that the dtype of the computation swallows (bfloat16 loses most of a radius of 1e-3).
+
+    Two things can be lost. The noise itself, where it is rounded at the first layer: of each row half has to be left. And its
+    effect, which every later layer rounds, down to the logits: R by rounding alone may be half of R at most.
 
     Args:
         embeddings: (B, T, E).
         noise: what is added to them, (B, T, E).
+        dtype: what the layers compute in; None asks `compute_dtype`, which autocast within the model's own forward escapes.
+        radius: what was asked for, in `unit`, to be named in the message; None takes the noise's largest norm.
+        unit: `absolute` or `token_norm`.
+        effect: from noise, (B, T, E), to R of each row, (B,); None leaves the effect alone.
+        instead: what else helps, to be named in the message.
 
     Raises:
-        ModelError: if less than half of the noise survives; the message says which radius does.
+        ModelError: if either is lost; the message says which radius, in steps of a factor of 2, is not.
     """
-    share, size = resolved_share(embeddings, noise), float(noise.norm(dim=-1).max())
+    dtype = compute_dtype(embeddings) if dtype is None else dtype
+    size = float(noise.norm(dim=-1).max())
     if size == 0.0:
         raise ModelError("the radius underflows: no noise is left of it at all; choose a larger one")
-    if share >= 0.5:
+    found = lost_to_rounding(embeddings, noise, dtype, effect)
+    if found is None:
         return
-    factor = next((2**k for k in range(1, 60) if resolved_share(embeddings, noise * 2**k) >= 0.5), float("inf"))
+    factors = (2.0**k for k in range(1, 60))
+    factor = next((f for f in factors if lost_to_rounding(embeddings, noise * f, dtype, effect) is None), None)
+    asked = size if radius is None else radius
+    larger = "" if factor is None else f"a radius of at least {_rounded_up(asked * factor)}, "
     raise ModelError(
-        f"{compute_dtype(embeddings)} keeps only {share:.0%} of noise of norm {size:.1g} here; "
-        f"use at least {factor} times the radius (norm {size * factor:.1g}), or float32 without autocast"
+        f"at radius {asked:.3g} ({unit}) {str(dtype).removeprefix('torch.')} {found}; use {larger}{instead}"
     )
 
 
-def resolved_share(embeddings: Tensor, noise: Tensor) -> float:
-    """How much of `noise` is left after rounding `embeddings + noise` to the dtype that the layers compute in.
+def lost_to_rounding(
+    embeddings: Tensor, noise: Tensor, dtype: torch.dtype, effect: Callable[[Tensor], Tensor] | None
+) -> str | None:
+    """What rounding takes of the noise or of its effect, in words; None if that is less than half; see `check_resolution`."""
+    kept = float(resolved_share(embeddings, noise, dtype).min())
+    if kept < LEAST_SHARE:
+        return f"keeps only {kept:.0%} of a row's noise"
+    if effect is None:
+        return None
+    above = share_above_rounding(embeddings, noise, dtype, effect)
+    return f"leaves only {above:.0%} of R above its rounding" if above < LEAST_SHARE else None
+
+
+def share_above_rounding(
+    embeddings: Tensor, noise: Tensor, dtype: torch.dtype, effect: Callable[[Tensor], Tensor]
+) -> float:
+    """How much of R is more than what rounding alone makes of it, 1 − R(rounding) / R(noise), in [0, 1].
+
+    Both are averages over rows, and over draws of the rounding where rows are few: the logits of a narrow dtype have so few
+    values that those of a single row often do not move at all.
+
+    Args:
+        embeddings: (B, T, E).
+        noise: what is added to them, (B, T, E).
+        dtype: what the layers compute in.
+        effect: from noise, (B, T, E), to R of each row, (B,).
+    """
+    total = by_rounding = 0.0
+    for seed in range(math.ceil(_ROWS / len(embeddings))):
+        rounding = rounding_noise(embeddings, dtype, seed)
+        by_rounding += float(effect(rounding).sum())
+        total += float(effect(noise + rounding).sum())
+    # NaN, where the logits are no numbers any more, counts as nothing.
+    return max(0.0, 1.0 - by_rounding / total) if total > 0 else 0.0
+
+
+def rounding_noise(embeddings: Tensor, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    """Half a unit in the last place of `dtype` at each entry, with signs by a seeded coin, (B, T, E), no graph.
+
+    As much as rounding to `dtype` moves an entry at most: it turns about half of them into their neighbour.
+
+    Example:
+        >>> rounding_noise(torch.tensor([[[1.0, 3.0]]]), torch.bfloat16).abs()
+        tensor([[[0.0039, 0.0078]]])
+    """
+    wide = embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))
+    limits = torch.finfo(dtype)
+    unit = torch.exp2(wide.abs().clamp_min(limits.tiny).log2().floor()) * limits.eps
+    batch, tokens, width = wide.shape
+    places = torch.arange(tokens, device=wide.device).expand(batch, tokens)
+    coin = keyed_normal(NoiseKey(seed), torch.arange(batch, device=wide.device), places, width) >= 0
+    return torch.where(coin, unit, -unit) / 2
+
+
+def resolved_share(embeddings: Tensor, noise: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """How much of each row's noise is left after rounding `embeddings + noise` to the dtype that the layers compute in.
+
+    Args:
+        embeddings: (B, T, E).
+        noise: (B, T, E).
+        dtype: None asks `compute_dtype`.
 
     Returns:
-        1 − |realised − noise| / |noise|, at least 0 and at most 1; 1 for no noise.
+        1 − |realised − noise| / |noise|, at least 0 and at most 1; 1 for a row without noise; (B,).
     """
-    dtype = compute_dtype(embeddings)
-    # On the CPU, because not every accelerator knows float64; this runs once per model.
-    clean, noise = embeddings.detach().to(dtype).cpu(), noise.detach().cpu().double()
-    realised = (clean.double() + noise).to(dtype).double() - clean.double()
-    norm = float(noise.norm())
-    return max(0.0, 1.0 - float((realised - noise).norm()) / norm) if norm else 1.0
+    dtype = compute_dtype(embeddings) if dtype is None else dtype
+    found = realised_noise(embeddings, noise, dtype)
+    wanted = noise.detach().to(found.dtype)
+    # The squares of small noise would underflow.
+    largest = wanted.abs().amax(dim=(1, 2), keepdim=True)
+    scale = torch.where(largest > 0, largest, torch.ones_like(largest))
+    lost, norm = (((found - wanted) / scale).flatten(1).norm(dim=1), (wanted / scale).flatten(1).norm(dim=1))
+    return torch.where(norm > 0, 1.0 - lost / norm, torch.ones_like(norm)).clamp(0.0, 1.0)
+
+
+def realised_noise(embeddings: Tensor, noise: Tensor, dtype: torch.dtype) -> Tensor:
+    """What moves in `dtype` where `noise` is added to `embeddings` in theirs, (B, T, E), float32 or better."""
+    clean = embeddings.detach()
+    wide = torch.promote_types(clean.dtype, torch.float32)
+    moved = (clean + noise.detach().to(clean.dtype)).to(dtype)
+    return moved.to(wide) - clean.to(dtype).to(wide)
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
     """The dtype that a matrix product with `tensor` runs in: autocast's where it is on."""
     device = tensor.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
+def _rounded_up(x: float) -> float:
+    """To two digits."""
+    digits = 1 - math.floor(math.log10(x))
+    return math.ceil(x * 10**digits) / 10**digits if digits > 0 else float(math.ceil(x))
 
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer: 2^64 divided by the golden ratio

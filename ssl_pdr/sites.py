@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,16 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = inner
         else:
             return model
+
+
+def undistributed(model: nn.Module) -> nn.Module:
+    """The model inside `DistributedDataParallel`, compiled if it was; in itself no process waits for another.
+
+    `DistributedDataParallel` sends buffers round in every forward pass, so all processes must run it equally often. Gradients
+    of passes outside of it are reduced with those of the one pass inside.
+    """
+    inner = getattr(model, "_orig_mod", model)
+    return unwrap(model) if isinstance(inner, nn.parallel.DistributedDataParallel) else model
 
 
 def available_sites(model: nn.Module) -> dict[str, Site]:
@@ -120,32 +131,100 @@ def hooked(model: nn.Module, site: Site, transform: Transform) -> Iterator[None]
 
     Never done by feeding `inputs_embeds`: models add positions to those a second time.
 
+    In a compiled model the hook stays, since a compiled pass looks once for hooks and never again; it interrupts the graph at
+    the site, and everything on either side is compiled. What was compiled before the hook was there is compiled anew.
+
+    Args:
+        model: as it is called in the context: wrapped, if the wrapper is.
+        site: of `model`.
+        transform: of (B, T, E), into the same shape.
+
     Raises:
         ModelError: on leaving, if the module was not called exactly once (a dead hook passes a zero-noise test).
     """
     calls = 0
 
-    def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def counted(embeddings: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return (transform(args[0]), *args[1:])
-
-    def after(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        return transform(output)
+        return transform(embeddings)
 
     module = unwrap(model).get_submodule(site.module)
-    handle = module.register_forward_pre_hook(before) if site.at == "input" else module.register_forward_hook(after)
-    try:
+    compiled = _compiled_parts(model)
+    if any(getattr(getattr(part, "dynamo_ctx", None), "fullgraph", False) for part in compiled):
+        raise ModelError(
+            f"the graph is interrupted at site {site.name!r}, where noise enters; got torch.compile(fullgraph=True), leave it out"
+        )
+    with _standing(module, site, counted) if compiled else _passing(module, site, counted):
         yield
-    finally:
-        handle.remove()
     if calls != 1:
         raise ModelError(
             f"the module {site.module!r} of site {site.name!r} ran {calls} times in one forward pass, expected once; "
             "choose another site"
         )
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether `torch.compile` has been applied to a model, to a part of it, or by `model.compile()`."""
+    return bool(_compiled_parts(model))
+
+
+def _compiled_parts(model: nn.Module) -> list[nn.Module]:
+    return [
+        module
+        for module in model.modules()
+        if getattr(module, "_compiled_call_impl", None) is not None or isinstance(module, torch._dynamo.OptimizedModule)
+    ]
+
+
+@contextmanager
+def _passing(module: nn.Module, site: Site, transform: Transform) -> Iterator[None]:
+    """A hook that leaves no trace."""
+    if site.at == "input":
+        handle = module.register_forward_pre_hook(lambda _, args: (transform(args[0]), *args[1:]))
+    else:
+        handle = module.register_forward_hook(lambda _, __, output: transform(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _standing(module: nn.Module, site: Site, transform: Transform) -> Iterator[None]:
+    """A hook that stays, and asks each time what is to be done."""
+    standing = {*module._forward_pre_hooks.values(), *module._forward_hooks.values()}
+    if (_at_input if site.at == "input" else _at_output) not in standing:
+        if site.at == "input":
+            module.register_forward_pre_hook(_at_input)
+        else:
+            module.register_forward_hook(_at_output)
+        # The adversarial direction and the loss go through the same graph: a compiled backward pass must not
+        # overwrite what it has been given.
+        torch._functorch.config.donated_buffer = False
+        torch.compiler.reset()
+    _TRANSFORMS[module] = site.at, transform
+    try:
+        yield
+    finally:
+        del _TRANSFORMS[module]
+
+
+_TRANSFORMS: WeakKeyDictionary[nn.Module, tuple[str, Transform]] = WeakKeyDictionary()
+_NOTHING: tuple[str, Transform] = ("", lambda x: x)
+
+
+# Functions of the module, so that a model with such a hook can be copied and pickled.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _at_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    at, transform = _TRANSFORMS.get(module, _NOTHING)
+    return (transform(args[0]), *args[1:]) if at == "input" else args
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _at_output(module: nn.Module, _: tuple[Any, ...], output: Tensor) -> Tensor:
+    at, transform = _TRANSFORMS.get(module, _NOTHING)
+    return transform(output) if at == "output" else output
 
 
 def self_test(model: nn.Module, inputs: Mapping[str, Any], site: Site) -> None:

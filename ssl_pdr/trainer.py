@@ -162,11 +162,12 @@ class PDRTrainer(Trainer):
         """The objective while training; the model's own loss in evaluation, which runs without gradients."""
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        parts = self.objective(model, inputs, self._counts)
-        self._check_finite(parts)
-        self._sums.add(self.state.global_step, self._counts, parts, self._zero_noise(model, inputs, parts))
         # Distributed training averages gradients over processes; the objective's counts are global already.
-        loss = parts.loss * self.args.world_size
+        world = self.args.world_size
+        parts = self.objective(model, inputs, self._counts, backward=lambda loss: self._early(loss * world))
+        self._check_finite(parts)
+        self._sums.add(self.state.global_step, self._counts, parts, self._zero_noise(model, parts))
+        loss = parts.loss * world
         return (loss, {"logits": parts.logits}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -184,12 +185,16 @@ class PDRTrainer(Trainer):
             )
         super().save_model(output_dir, _internal_call)
 
-    def _zero_noise(self, model: nn.Module, inputs: dict[str, Any], parts: LossParts) -> Tensor | None:
-        regularizer, every = self.objective.regularizer, self.zero_noise_every
-        if regularizer is None or parts.clean is None or every == 0 or self.state.global_step % every:
+    def _early(self, loss: Tensor) -> None:
+        """Differentiate a part of the loss before the rest; gradients stay on this process until the rest's are there."""
+        with torch.autocast(loss.device.type, enabled=False):  # for passes forward only
+            self.accelerator.backward(loss)
+
+    def _zero_noise(self, model: nn.Module, parts: LossParts) -> Tensor | None:
+        every = self.zero_noise_every
+        if every == 0 or self.state.global_step % every:
             return None
-        values = regularizer.at_zero_noise(model, inputs, parts.clean)
-        return None if values is None else (values * inputs["row_weight"].to(values)).sum() / self._counts.rows
+        return self.objective.at_zero_noise(model, parts, self._counts)
 
     def _check_finite(self, parts: LossParts) -> None:
         if bool(torch.isfinite(parts.loss)):

@@ -320,11 +320,11 @@ class Seen:
         self.steps: dict[int, list[int]] = {}
         trainer.objective = self  # type: ignore[assignment]
 
-    def __call__(self, model: Any, batch: Any, counts: Any) -> Any:
+    def __call__(self, model: Any, batch: Any, counts: Any, **options: Any) -> Any:
         ids = batch["row_id"][batch["row_weight"] > 0].tolist()
         step = self._trainer.state.global_step
         self.steps[step] = sorted(self.steps.get(step, []) + ids)
-        return self._objective(model, batch, counts)
+        return self._objective(model, batch, counts, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objective, name)

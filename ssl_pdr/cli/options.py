@@ -21,8 +21,9 @@ PANELS = {
     "data_fingerprint",
     "Labels": "labelled_frac labelled_count labelled_per_class split_strategy split",
     "Unlabelled text": "unlabelled ratio temperature stream split_documents long_documents",
-    "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search_steps projections",
-    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation max_length collapse seed",
+    "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search search_steps search_products norm order "
+    "projections",
+    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation precision max_length collapse seed",
     "Question answering": "stride max_answer_length n_best",
     "Run": "output save_steps",
 }

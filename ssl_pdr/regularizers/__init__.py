@@ -9,7 +9,8 @@ from ssl_pdr.regularizers.base import (
     register_regularizer,
 )
 from ssl_pdr.regularizers.jacobian import JacobianRegularizer, WeightedJacobianRegularizer
-from ssl_pdr.regularizers.noise import RPT, VAT, DivergenceRegularizer, RDrop
+from ssl_pdr.regularizers.noise import RPT, DivergenceRegularizer, RDrop
+from ssl_pdr.regularizers.virtual_adversarial import VAT
 
 __all__ = [
     "RPT",

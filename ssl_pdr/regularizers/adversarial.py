@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import UNLABELLED, per_row
-from ssl_pdr.perturbation import noise_radius, replayed, unit_directions
-from ssl_pdr.regularizers.base import CleanPass, Dropout, register_regularizer
-from ssl_pdr.regularizers.noise import RPT
-from ssl_pdr.sites import unwrap
+from ssl_pdr.perturbation import NoiseKey, noise_radius, replayed, unit_directions
+from ssl_pdr.regularizers.base import CleanPass, Dropout, frozen, register_regularizer
+from ssl_pdr.regularizers.noise import RPT, site_of
+from ssl_pdr.sites import undistributed, unwrap
 
 
 @register_regularizer("at")
@@ -80,10 +80,14 @@ class AdversarialTraining(RPT):
         labels = _labels(inputs, clean)
         noise = self.noise(model, inputs, clean, row_ids=row_ids)
         self._check_resolution(model, clean, noise)
-        state = clean.state if self.dropout == "shared" else None
-        with replayed(state, unwrap(model)):
+        with self._masks(model, clean):
             noisy = self._logits(model, inputs, lambda x: self._base(x, clean) + noise.to(x.dtype))
         return _cross_entropy(noisy, labels)
+
+    @property
+    def clean_is_constant(self) -> bool:
+        """False: its graph is where the direction comes from, and all rows have a label."""
+        return False
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
         """None: without noise R is the cross-entropy, which stands beside it in the log as `ce`."""
@@ -92,10 +96,11 @@ class AdversarialTraining(RPT):
     def _keep(self, embeddings: Tensor) -> Tensor:
         return embeddings if embeddings.requires_grad else embeddings.detach().requires_grad_()
 
-    def _direction(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, start: Tensor) -> Tensor:
-        embeddings, mask = clean.embeddings, clean.mask
-        assert embeddings is not None  # noqa: S101
-        assert mask is not None  # noqa: S101
+    def _direction(
+        self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, key: NoiseKey, rows: Tensor
+    ) -> Tensor:
+        embeddings, mask = site_of(clean)
+        start = self._random_direction(clean, key, rows)
         labels = _labels(inputs, clean)
         size = noise_radius(self.radius, self.radius_unit, embeddings, mask)
         direction = torch.zeros_like(start)
@@ -117,8 +122,8 @@ class AdversarialTraining(RPT):
         self, noise: Tensor, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, labels: Tensor
     ) -> Tensor:
         """The gradient of the cross-entropy, up to a positive factor per row, at a perturbation (B, T, E)."""
-        inner = unwrap(model)  # a search pass has no gradient for distributed wrappers to reduce
-        with torch.enable_grad(), replayed(clean.state, inner):
+        inner = undistributed(model)  # a search pass has no gradient for other processes
+        with torch.enable_grad(), frozen(model), replayed(clean.state, unwrap(model)):
             noise = noise.detach().requires_grad_()
             logits = self._logits(inner, inputs, lambda x: x.detach() + noise.to(x.dtype))
             (gradient,) = torch.autograd.grad(_hardness(logits, labels).sum(), noise)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
@@ -33,12 +33,21 @@ class CleanPass:
         embeddings: the tensor at the site, (B, T, E), in the graph; None where no site is used.
         mask: tokens that take noise, (B, T), bool; None likewise.
         state: the random state before the pass, so that its dropout masks can be drawn again.
+        held_still: whether the parameters were; then the graph, where there is one, begins at the embeddings and serves R alone.
+        gradient: of a posterior of two classes, at the embeddings, up to a factor for each row, (B, T, E), where it is known already.
     """
 
     logits: Tensor
     embeddings: Tensor | None
     mask: Tensor | None
     state: RandomState
+    held_still: bool = False
+    gradient: Tensor | None = None
+
+    def without_graph(self) -> CleanPass:
+        """The same values, so that the graph can be freed."""
+        embeddings = None if self.embeddings is None else self.embeddings.detach()
+        return replace(self, logits=self.logits.detach(), embeddings=embeddings)
 
 
 class Regularizer(ABC):
@@ -72,6 +81,15 @@ class Regularizer(ABC):
         self._calls = 0
         self._sites: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
 
+    @property
+    def clean_is_constant(self) -> bool:
+        """Whether no gradient of R goes through the clean pass: then that of rows without a label holds parameters still."""
+        return False
+
+    def wants_gradient(self, clean: CleanPass) -> bool:
+        """Whether `penalty` can use the gradient of the labelled rows' loss, in place of a backward pass of its own."""
+        return False
+
     def __call__(self, model: nn.Module, inputs: Mapping[str, Any], *, row_ids: Tensor | None = None) -> Tensor:
         """R of each row.
 
@@ -84,14 +102,23 @@ class Regularizer(ABC):
         Returns:
             (B,), at least 0, with graph.
         """
-        return self.penalty(model, inputs, self.clean_pass(model, inputs), row_ids=row_ids)
+        clean = (
+            self.clean_pass(model, inputs, hold_still=True) if self.clean_is_constant else self.clean_pass(model, inputs)
+        )
+        return self.penalty(model, inputs, clean, row_ids=row_ids)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other noise in each epoch."""
         self.epoch = epoch
 
-    def clean_pass(self, model: nn.Module, inputs: Mapping[str, Any]) -> CleanPass:
-        """The forward pass without noise, which the labelled loss shares; checks the site on first use."""
+    def clean_pass(self, model: nn.Module, inputs: Mapping[str, Any], *, hold_still: bool = False) -> CleanPass:
+        """The forward pass without noise, which the labelled loss shares; checks the site on first use.
+
+        Args:
+            model: any module that returns `.logits`, or `.start_logits` and `.end_logits`.
+            inputs: what the model takes.
+            hold_still: build no graph to the parameters: for rows of which nothing but a detached target is wanted.
+        """
         self._prepare(model, inputs)
         state = RandomState.capture(unwrap(model))
         kept: list[Tensor] = []
@@ -100,10 +127,11 @@ class Regularizer(ABC):
             kept.append(self._keep(embeddings))
             return kept[-1]
 
-        logits = self._logits(model, inputs, keep if self.uses_site else None)
+        with self._held_still(model) if hold_still else nullcontext():
+            logits = self._logits(model, inputs, keep if self.uses_site else None)
         if not self.uses_site:
-            return CleanPass(logits, None, None, state)
-        return CleanPass(logits, kept[0], token_mask(inputs, kept[0], pads=self.pads), state)
+            return CleanPass(logits, None, None, state, hold_still)
+        return CleanPass(logits, kept[0], token_mask(inputs, kept[0], pads=self.pads), state, hold_still)
 
     @abstractmethod
     def penalty(
@@ -120,6 +148,10 @@ class Regularizer(ABC):
 
     def _keep(self, embeddings: Tensor) -> Tensor:
         return embeddings
+
+    def _held_still(self, model: nn.Module) -> AbstractContextManager[None]:
+        """What a clean pass that holds parameters still runs in."""
+        return torch.no_grad()
 
     def _prepare(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
         inner = unwrap(model)
@@ -141,6 +173,19 @@ class Regularizer(ABC):
             return NoiseKey(self.seed, self.epoch), row_ids.to(clean.logits.device)
         self._calls += 1
         return NoiseKey(self.seed, self.epoch, self._calls), torch.arange(len(clean.logits), device=clean.logits.device)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """While the context is open, no parameter requires gradient: passes keep and compute nothing for them."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 _REGISTRY: Registry[type[Regularizer]] = Registry("regularizer")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.errors import ConfigError
+from ssl_pdr.execution import plain_attention
 from ssl_pdr.perturbation import check_radius, keyed_normal
 from ssl_pdr.regularizers.base import (
     CleanPass,
@@ -20,9 +19,7 @@ from ssl_pdr.regularizers.base import (
     check_target_grad,
     register_regularizer,
 )
-from ssl_pdr.sites import Transform, unwrap
-
-_LOG = logging.getLogger("ssl_pdr")
+from ssl_pdr.sites import Transform
 
 
 @register_regularizer("jr")
@@ -84,7 +81,6 @@ class JacobianRegularizer(Regularizer):
         self.of = of
         self.weighted = weighted
         self.unbiased = unbiased
-        self._told = False
 
     def penalty(
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
@@ -129,22 +125,8 @@ class JacobianRegularizer(Regularizer):
         return embeddings if embeddings.requires_grad else embeddings.detach().requires_grad_()
 
     def _logits(self, model: nn.Module, inputs: Mapping[str, Any], transform: Transform | None) -> Tensor:
-        with torch.enable_grad(), self._differentiable_attention(model):
+        with torch.enable_grad(), plain_attention(model, "jr and wjr differentiate twice"):
             return super()._logits(model, inputs, transform)
-
-    @contextmanager
-    def _differentiable_attention(self, model: nn.Module) -> Iterator[None]:
-        """Fused attention has no second derivative: use its plain form, and say so once."""
-        kind = getattr(getattr(unwrap(model), "config", None), "_attn_implementation", None)
-        if kind is not None and "flash" in kind:
-            raise ModelError(
-                f"attn_implementation={kind!r} has no second derivative, which jr and wjr need; load with 'sdpa' or 'eager'"
-            )
-        if kind == "sdpa" and not self._told:
-            self._told = True
-            _LOG.warning("jr and wjr differentiate twice: attention runs in its plain (math) form")
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            yield
 
 
 @register_regularizer("wjr")

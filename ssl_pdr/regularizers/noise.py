@@ -1,8 +1,9 @@
-"""R as an f-divergence between two passes: random and adversarial perturbation, and R-Drop."""
+"""R as an f-divergence between two passes: what all have in common, random perturbation, and R-Drop."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -11,16 +12,19 @@ from torch import Tensor, nn
 
 from ssl_pdr.divergences import Divergence, get_divergence
 from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.execution import forward_mode
 from ssl_pdr.outputs import per_row
 from ssl_pdr.perturbation import (
+    NORMS,
+    NoiseKey,
     RandomState,
     check_radius,
     check_resolution,
+    directions,
     keyed_normal,
     noise_radius,
     replayed,
     token_positions,
-    unit_directions,
 )
 from ssl_pdr.regularizers.base import (
     CleanPass,
@@ -30,7 +34,7 @@ from ssl_pdr.regularizers.base import (
     check_target_grad,
     register_regularizer,
 )
-from ssl_pdr.sites import Transform, unwrap
+from ssl_pdr.sites import Transform, undistributed, unwrap
 
 
 class DivergenceRegularizer(Regularizer):
@@ -60,9 +64,18 @@ class DivergenceRegularizer(Regularizer):
         self.target_grad = target_grad
 
     @property
+    def clean_is_constant(self) -> bool:
+        """Whether no gradient of R goes through the clean pass."""
+        return self.detaches_target
+
+    @property
     def detaches_target(self) -> bool:
         """Whether the clean side is a constant."""
         return self.target_grad == "detach" or (self.target_grad == "auto" and not self.divergence.symmetric)
+
+    def clean_pass(self, model: nn.Module, inputs: Mapping[str, Any], *, hold_still: bool = False) -> CleanPass:
+        """As `Regularizer.clean_pass`; outside of a distributed wrapper, which the noisy pass alone goes through."""
+        return super().clean_pass(undistributed(model), inputs, hold_still=hold_still)
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
         """What independent dropout masks alone make of R, (B,), no graph; None where masks are shared or off."""
@@ -70,7 +83,7 @@ class DivergenceRegularizer(Regularizer):
             return None
         present = RandomState.capture(unwrap(model))
         with torch.no_grad():
-            logits = self._logits(model, inputs, self._without_noise(clean))
+            logits = self._logits(undistributed(model), inputs, self._without_noise(clean))
             present.restore()
             return per_row(self.divergence.from_logits(clean.logits, logits))
 
@@ -88,22 +101,30 @@ class RPT(DivergenceRegularizer):
 
     Each token's noise is a normal vector scaled to L2 norm `radius`; padding gets none. One extra forward pass.
 
+    With `order=2`, R is the second-order form of Eq. 7 at that noise, g''(1)/2 · (Jε)ᵀ diag(1/f) (Jε), J the Jacobian of the posterior,
+    by forward-mode differentiation: the limit of D_g for small noise, with no difference of posteriors in it, so that no
+    radius and no dtype drowns it in rounding. It is zero without noise whatever the dropout masks, and has one side:
+    `target_grad` means nothing to it.
+
     Args:
         divergence: name or object.
         radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
+        norm: `token`: every token's noise has norm c; `sequence`: a row of n tokens has noise of norm c√n altogether.
+        order: 1 for the divergence itself, 2 for its second-order form.
         site: where noise enters: `output`, `sum` or `word`.
         dropout: masks between the passes: `independent`, `shared` or `off`. With `independent` masks and a small
-            radius, R is dropout consistency (R-Drop) whatever the noise: look at `at_zero_noise`.
+            radius, R of order 1 is dropout consistency (R-Drop) whatever the noise: look at `at_zero_noise`.
         target_grad: `auto`, `detach` or `both`; see `DivergenceRegularizer`.
         seed: of the noise.
 
     Raises:
-        ConfigError: for a radius that is negative or not finite, or an unknown name.
+        ConfigError: for a radius that is negative or not finite, an unknown name, or `order=2` of a divergence that is not
+            smooth at 1.
 
     Prefer `VAT` where robustness to an adversary matters more than the cost of the search.
 
-    Source: Cheng et al., NAACL 2021, section 3 (c = 1e-3 there; site `sum`).
+    Source: Cheng et al., NAACL 2021, section 3 (c = 1e-3 there; site `sum`) and Eq. 7.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -122,6 +143,8 @@ class RPT(DivergenceRegularizer):
         radius: float = 1.0,
         *,
         radius_unit: str = "absolute",
+        norm: str = "token",
+        order: int = 1,
         site: str = "output",
         dropout: Dropout = "independent",
         target_grad: TargetGrad = "auto",
@@ -129,43 +152,86 @@ class RPT(DivergenceRegularizer):
     ) -> None:
         super().__init__(divergence, target_grad=target_grad, site=site, dropout=dropout, seed=seed)
         check_radius(radius, radius_unit)
+        if norm not in NORMS:
+            raise ConfigError(f"unknown norm {norm!r}; expected one of: {', '.join(NORMS)}")
+        if order not in (1, 2):
+            raise ConfigError(f"order must be 1 (the divergence) or 2 (its second-order form), got {order}")
+        if order == 2 and self.divergence.curvature is None:
+            raise ConfigError(f"order=2 needs a divergence that is smooth at 1, which {self.divergence.name!r} is not")
         self.radius = radius
         self.radius_unit = radius_unit
+        self.norm = norm
+        self.order = order
         self._resolved: WeakSet[nn.Module] = WeakSet()
+
+    @property
+    def clean_is_constant(self) -> bool:
+        """Whether no gradient of R goes through the clean pass; of order 2 that gives no more than a direction and a norm."""
+        return (self.detaches_target or self.order == 2) and self.embeddings != "reused"
 
     def penalty(
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
     ) -> Tensor:
         """R of each row, (B,), given the clean pass."""
+        if self.order == 2:
+            return self._second_order(model, inputs, clean, row_ids)
         noise = self.noise(model, inputs, clean, row_ids=row_ids)
         self._check_resolution(model, clean, noise)
-        state = clean.state if self.dropout == "shared" else None
-        with replayed(state, unwrap(model)):
+        with self._masks(model, clean):
             noisy = self._logits(model, inputs, lambda x: self._base(x, clean) + noise.to(x.dtype))
         return self._compare(clean.logits, noisy)
+
+    def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
+        """What independent dropout masks alone make of R, (B,), no graph; None where they cannot."""
+        return None if self.order == 2 else super().at_zero_noise(model, inputs, clean)
 
     def noise(
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
     ) -> Tensor:
         """ε, (B, T, E): what this regularizer adds to the embeddings; no graph."""
-        embeddings, mask = _site_of(clean)
-        return noise_radius(self.radius, self.radius_unit, embeddings, mask) * self._direction(
-            model, inputs, clean, self._random_direction(clean, row_ids)
-        )
+        direction, size = self._unit_noise(model, inputs, clean, row_ids)
+        return size * direction
 
-    def _direction(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, start: Tensor) -> Tensor:
-        return start
-
-    def _random_direction(self, clean: CleanPass, row_ids: Tensor | None) -> Tensor:
-        embeddings, mask = _site_of(clean)
+    def _unit_noise(
+        self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, row_ids: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Of size 1, (B, T, E), and what to scale it to, (B, 1, 1)."""
+        embeddings, mask = site_of(clean)
         key, rows = self._key(row_ids, clean)
+        size = noise_radius(self.radius, self.radius_unit, embeddings, mask)
+        return self._direction(model, inputs, clean, key, rows).detach(), size
+
+    def _direction(
+        self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, key: NoiseKey, rows: Tensor
+    ) -> Tensor:
+        return self._random_direction(clean, key, rows)
+
+    def _random_direction(self, clean: CleanPass, key: NoiseKey, rows: Tensor) -> Tensor:
+        embeddings, mask = site_of(clean)
         normal = keyed_normal(key, rows, token_positions(mask), embeddings.shape[-1])
-        return unit_directions(normal.to(torch.promote_types(embeddings.dtype, torch.float32)), mask)
+        return directions(normal.to(torch.promote_types(embeddings.dtype, torch.float32)), mask, self.norm)
+
+    def _second_order(
+        self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, row_ids: Tensor | None
+    ) -> Tensor:
+        """g''(1)/2 · c² · (Ju)ᵀ diag(1/f) (Ju), (B,), J the posterior's Jacobian and u the noise at size 1."""
+        direction, size = self._unit_noise(model, inputs, clean, row_ids)
+
+        def forward(step: Tensor) -> Tensor:
+            return self._logits(model, inputs, lambda x: self._base(x, clean) + step.to(x.dtype))
+
+        with forward_mode(model, "order=2 differentiates forwards and then backwards"), self._masks(model, clean):
+            logits, slopes, *_ = torch.func.jvp(forward, (torch.zeros_like(direction),), (direction,))
+        assert self.divergence.curvature is not None  # noqa: S101
+        return self.divergence.curvature / 2 * size[:, 0, 0].square() * per_row(_variance(logits, slopes))
+
+    def _masks(self, model: nn.Module, clean: CleanPass) -> AbstractContextManager[None]:
+        return replayed(clean.state if self.dropout == "shared" else None, unwrap(model))
 
     def _base(self, embeddings: Tensor, clean: CleanPass) -> Tensor:
         if self.embeddings == "fresh":
             return embeddings
-        reused = _site_of(clean)[0]
+        reused = site_of(clean)[0]
         return reused.detach() if self.embeddings == "reused_detached" else reused
 
     def _without_noise(self, clean: CleanPass) -> Transform | None:
@@ -174,85 +240,8 @@ class RPT(DivergenceRegularizer):
     def _check_resolution(self, model: nn.Module, clean: CleanPass, noise: Tensor) -> None:
         inner = unwrap(model)
         if self.radius > 0 and inner not in self._resolved:
-            check_resolution(_site_of(clean)[0], noise)
+            check_resolution(site_of(clean)[0], noise)
             self._resolved.add(inner)
-
-
-@register_regularizer("vat")
-class VAT(RPT):
-    """Virtual adversarial training: R = D_g at the perturbation, within the radius, that moves the posterior most.
-
-    The classical search: start from a random direction, and `steps` times replace it by the gradient of the divergence
-    with respect to the noise, normalised per token. One forward pass and one backward pass to the noise each, then the
-    noisy pass. Gradients that the model has accumulated are untouched. The search repeats the dropout masks of the
-    clean pass whatever `dropout` says: under fresh masks it would climb the difference of masks, not the noise.
-
-    Args:
-        divergence: name or object.
-        radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
-        steps: K ≥ 1, steps of the search.
-        radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
-        site: where noise enters: `output`, `sum` or `word`.
-        dropout: masks between the passes: `independent`, `shared` or `off`.
-        target_grad: `auto`, `detach` or `both`; see `DivergenceRegularizer`.
-        seed: of the search's start.
-
-    Raises:
-        ConfigError: for a radius that is negative or not finite, steps below 1, or an unknown name.
-
-    Source: Miyato et al., TPAMI 2018; Cheng et al., NAACL 2021, Eq. 4 and 6.
-
-    Example:
-        >>> from transformers import BertConfig, BertForSequenceClassification
-        >>> tiny = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
-        >>> inputs = {"input_ids": torch.tensor([[1, 2, 3]])}
-        >>> VAT(divergence="shl", radius=1e-3)(BertForSequenceClassification(tiny), inputs).shape
-        torch.Size([1])
-    """
-
-    def __init__(
-        self,
-        divergence: str | Divergence = "kl",
-        radius: float = 1.0,
-        *,
-        steps: int = 1,
-        radius_unit: str = "absolute",
-        site: str = "output",
-        dropout: Dropout = "independent",
-        target_grad: TargetGrad = "auto",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            divergence,
-            radius,
-            radius_unit=radius_unit,
-            site=site,
-            dropout=dropout,
-            target_grad=target_grad,
-            seed=seed,
-        )
-        if steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {steps}; for no search use RPT")
-        self.steps = steps
-
-    def _direction(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, start: Tensor) -> Tensor:
-        embeddings, mask = _site_of(clean)
-        # The direction does not depend on a small step's size, but float32 does: below a hundredth of the token
-        # norm, rounding in the forward pass drowns the difference that the gradient is taken of.
-        size = torch.maximum(
-            noise_radius(self.radius, self.radius_unit, embeddings, mask),
-            noise_radius(0.01, "token_norm", embeddings, mask),
-        )
-        target, direction = clean.logits.detach(), start
-        for _ in range(self.steps):
-            with torch.enable_grad(), replayed(clean.state, unwrap(model)):
-                step = (size * direction).detach().requires_grad_()
-                # The bare model: a search pass has no gradient for distributed wrappers to reduce.
-                logits = self._logits(unwrap(model), inputs, lambda x, step=step: x.detach() + step.to(x.dtype))  # type: ignore[misc]
-                value = self.divergence.from_logits(target, logits).sum()
-                (gradient,) = torch.autograd.grad(value, step)
-            direction = unit_directions(gradient, mask, fallback=start)
-        return direction
 
 
 @register_regularizer("rdrop")
@@ -310,7 +299,16 @@ class RDrop(DivergenceRegularizer):
         return None
 
 
-def _site_of(clean: CleanPass) -> tuple[Tensor, Tensor]:
+def site_of(clean: CleanPass) -> tuple[Tensor, Tensor]:
+    """The embeddings and the mask of a clean pass."""
     if clean.embeddings is None or clean.mask is None:
         raise ModelError("this clean pass has kept no embeddings: it comes from a regularizer without a site")
     return clean.embeddings, clean.mask
+
+
+def _variance(logits: Tensor, slopes: Tensor) -> Tensor:
+    """Σ_i f_i (s_i − Σ_j f_j s_j)², (B,) or (B, H): the form sᵀ(diag(f) − ffᵀ)s without a difference of large terms."""
+    logits, slopes = (x.float() if x.dtype.itemsize < 4 else x for x in (logits, slopes))
+    f = logits.softmax(dim=-1)
+    centred = slopes - (f * slopes).sum(dim=-1, keepdim=True)
+    return (f * centred.square()).sum(dim=-1)

@@ -1,0 +1,132 @@
+"""What a step does, counted without a clock: passes through an encoder layer by row, products of matrices, memory."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+from benchmarks.pairs import Step
+
+
+def counts(model: nn.Module, step: Step, rows: int, clear: Step) -> dict[str, Any]:
+    """What one step of `rows` rows takes: passes in batches, operations, bytes; `clear` is called ahead of each step."""
+    step()  # a regularizer tests its site the first time
+    clear()
+    passes = {name: count / rows for name, count in count_rows(model, step).items()}
+    clear()
+    operations = count_operations(step)
+    clear()
+    peak = peak_bytes(step)
+    clear()
+    return {"passes": passes, "operations": operations, "peak_bytes": peak}
+
+
+def in_plain_steps(cell: dict[str, Any], plain: dict[str, Any]) -> None:
+    """Add what operations and memory are in those of the plain step."""
+    cell["plain_operations"] = cell["operations"] / plain["operations"]
+    cell["plain_peaks"] = cell["peak_bytes"] / plain["peak_bytes"]
+
+
+def count_rows(model: nn.Module, step: Step) -> dict[str, int]:
+    """How many rows go forward through the first encoder layer in one step, and how many gradients come back.
+
+    A gradient that is differentiated once more comes back twice.
+    """
+    rows = {"forward": 0, "backward": 0}
+
+    def back(gradient: Tensor) -> None:
+        rows["backward"] += len(gradient)
+
+    def forward(_: nn.Module, __: Any, output: Any) -> None:
+        hidden = output if isinstance(output, Tensor) else output[0]
+        rows["forward"] += len(hidden)
+        if hidden.requires_grad:
+            hidden.register_hook(back)
+
+    handle = encoder_layer(model).register_forward_hook(forward)
+    try:
+        step()
+    finally:
+        handle.remove()
+    return rows
+
+
+def count_operations(step: Step) -> int:
+    """Floating-point operations of all products of matrices in one step, with attention in its plain form.
+
+    It tells a backward pass to the embeddings alone from one to the weights too, which costs twice as much.
+    """
+    with sdpa_kernel(SDPBackend.MATH), _Operations() as counter:
+        step()
+    return counter.total
+
+
+class _Operations(TorchDispatchMode):
+    """torch's own formulas; its own counter watches modules too, which `autograd.grad` to a leaf does not bear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = function(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(function.overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=output)
+        return output
+
+
+class _Alive(TorchDispatchMode):
+    """Bytes of all tensors that came into being since the mode was entered and are still there, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {x.untyped_storage()._cdata for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)}
+        output = function(*args, **(kwargs or {}))
+        for tensor in tree_iter(output):
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage(), given)
+        return output
+
+    def _add(self, storage: Any, given: set[int]) -> None:
+        place = storage._cdata
+        if place in self._known or place in given:
+            return
+        self._known.add(place)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._remove, place, storage.nbytes())
+
+    def _remove(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self.now -= size
+
+
+def peak_bytes(step: Step) -> int:
+    """The most bytes of tensors that one step holds at once, beside what was there before it."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        return int(torch.cuda.max_memory_allocated() - before)
+    with _Alive() as alive:
+        step()
+    return alive.peak
+
+
+def encoder_layer(model: nn.Module) -> nn.Module:
+    """The first layer of the first stack of layers."""
+    stack = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
+    return stack[0]
