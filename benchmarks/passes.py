@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.memory import peak_bytes
 from benchmarks.pairs import Step
 
 
@@ -23,7 +21,7 @@ def counts(model: nn.Module, step: Step, rows: int, clear: Step) -> dict[str, An
     clear()
     operations = count_operations(step)
     clear()
-    peak = peak_bytes(step)
+    peak = peak_bytes(step, next(model.parameters()).device)
     clear()
     return {"passes": passes, "operations": operations, "peak_bytes": peak}
 
@@ -80,50 +78,6 @@ class _Operations(TorchDispatchMode):
         if (formula := flop_registry.get(function.overloadpacket)) is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=output)
         return output
-
-
-class _Alive(TorchDispatchMode):
-    """Bytes of all tensors that came into being since the mode was entered and are still there, and their peak."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {x.untyped_storage()._cdata for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)}
-        output = function(*args, **(kwargs or {}))
-        for tensor in tree_iter(output):
-            if isinstance(tensor, Tensor):
-                self._add(tensor.untyped_storage(), given)
-        return output
-
-    def _add(self, storage: Any, given: set[int]) -> None:
-        place = storage._cdata
-        if place in self._known or place in given:
-            return
-        self._known.add(place)
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._remove, place, storage.nbytes())
-
-    def _remove(self, place: int, size: int) -> None:
-        self._known.discard(place)
-        self.now -= size
-
-
-def peak_bytes(step: Step) -> int:
-    """The most bytes of tensors that one step holds at once, beside what was there before it."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        torch.cuda.synchronize()
-        return int(torch.cuda.max_memory_allocated() - before)
-    with _Alive() as alive:
-        step()
-    return alive.peak
 
 
 def encoder_layer(model: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,38 @@ from ssl_pdr.provenance import machine, versions
 RESULTS = Path(__file__).parent / "results"
 
 
+def circumstances() -> dict[str, Any]:
+    """Versions and machine."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return {"versions": versions(), "machine": machine(device)}
+
+
 def write(name: str, content: dict[str, Any], folder: Path = RESULTS) -> Path:
     """Write `content` with versions and machine to `folder/name.json`."""
     path = folder / f"{name}.json"
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    whole = {**content, "versions": versions(), "machine": machine(device)}
+    atomic_write(path, json.dumps({**content, **circumstances()}, indent=2) + "\n")
+    return path
+
+
+def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """The parts that `folder/name.json` holds; none where there is no such file, or an old one without parts."""
+    path = folder / f"{name}.json"
+    whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    parts: dict[str, Any] = whole.get("parts", {})
+    return parts
+
+
+def merge(
+    name: str, part: str, content: dict[str, Any], folder: Path = RESULTS, around: dict[str, Any] | None = None
+) -> Path:
+    """Write one part of `folder/name.json` as soon as it is measured; the other parts stay.
+
+    Each part has circumstances of its own, since they may be measured on different days; those of the file are of
+    the part written last.
+    """
+    around = circumstances() if around is None else around
+    whole = {"parts": {**read(name, folder), part: {**content, "load": os.getloadavg()[0], **around}}, **around}
+    path = folder / f"{name}.json"
     atomic_write(path, json.dumps(whole, indent=2) + "\n")
     return path
 

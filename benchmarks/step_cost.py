@@ -1,36 +1,134 @@
 """What a training step costs, in plain fine-tuning steps: `python -m benchmarks.step_cost`.
 
-Every method trains the same encoder on the same token numbers, through its Trainer, loader and optimizer included, to classify and
-to answer questions. All take turns for a few steps at a time, so that a machine whose speed drifts treats them alike; ratios are
-of medians in one run.
+`cost` is forward and backward of every method, to classify and to answer questions, by the clock, by counted passes and by
+memory; `trainer` is a whole step through loader and optimizer. The others show how the ratios move with the `batch`, the
+`length` of its rows, the number of `classes` and the `size` of the model. In every part the methods take turns of one step,
+in another order in each round, and each step is compared with the plain step of its own round. Parts are written as soon
+as they are measured: `--only` measures some anew, what else the file holds stays.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import dataclasses
+import logging
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    BertConfig,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers import logging as transformers_logging
 
-from benchmarks.report import RESULTS, show, write
-from ssl_pdr import RPT, VAT, JacobianRegularizer, PDRTrainer, RDrop
-from ssl_pdr.data.encoder import embedded_encoder
+from benchmarks.methods import METHODS, OF_TASK, PLAIN, Job, Method, Task, half_unlabelled, job
+from benchmarks.pairs import Timings, against, interleave, ratio_text
+from benchmarks.passes import counts, in_plain_steps
+from benchmarks.report import RESULTS, merge, read, show
+from benchmarks.scaling_plot import draw
+from ssl_pdr import PDRTrainer
 
-# Upper bounds that we hold ourselves to.
-LIMITS = {"alpha 0": 1.05, "rpt": 2.2, "vat": 2.9}
+SCALED = ("rpt, shl", "vat power, shl", "vat exact, shl", "vat exact with reuse, kl", "jr, 1 projection")
+THROUGH_TRAINER = (
+    "none",
+    "rpt, shl",
+    "vat exact, shl",
+    "vat exact with reuse, kl",
+    "vat exact with reuse, kl, half unlabelled",
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    shape: str
+    rows: int
+    tokens: int
+    rounds: int
+    axes: Mapping[str, tuple[dict[str, Any], ...]]
+
+
+def axes(shape: str, rows: int, tokens: int, large: tuple[str, ...]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """The places at which each axis of scaling is measured, as arguments of `job`."""
+    base = {"shape": shape, "rows": rows, "tokens": tokens}
+    return {
+        "batch": tuple({**base, "rows": n} for n in (rows // 4, rows // 2, rows, rows * 2)),
+        "length": tuple(
+            {**base, "rows": rows // 2, "tokens": n} for n in (tokens // 2, tokens, tokens * 2, tokens * 4)
+        ),
+        "classes": tuple({**base, "classes": n} for n in (2, 3, 10, 100)),
+        "size": tuple({"shape": name, "rows": rows // 4, "tokens": tokens} for name in large),
+    }
+
+
+SIZES = {
+    "full": Sizes("minilm-l6", 32, 64, 20, axes("minilm-l6", 32, 64, ("bert-tiny", "minilm-l6", "bert-base"))),
+    "quick": Sizes("minilm-l6", 8, 16, 3, axes("minilm-l6", 8, 16, ("bert-tiny", "minilm-l6"))),
+    "tiny": Sizes("toy", 4, 8, 1, axes("toy", 4, 8, ("toy",))),
+}
+
+
+# --- forward and backward ---
+
+
+def cost(sizes: Sizes) -> dict[str, Any]:
+    """Every method of each task, in one run."""
+    jobs = {task: job(sizes.shape, rows=sizes.rows, tokens=sizes.tokens, task=task) for task in OF_TASK}
+    methods = {task: {name: METHODS[name] for name in names} for task, names in OF_TASK.items()}
+    turns = {f"{task}: {name}": make for task in jobs for name, make in jobs[task].steps(methods[task]).items()}
+
+    def clear() -> None:
+        for each in jobs.values():
+            each.clear()
+
+    timings = interleave(turns, sizes.rounds, before=clear)
+    found = {task: cells(timings, jobs[task], task, methods[task], f"{task}: ") for task in jobs}
+    return {"batch": sizes.rows, "tokens": sizes.tokens, "tasks": found}
+
+
+def cells(timings: Timings, of: Job, task: Task, methods: Mapping[str, Method], prefix: str) -> dict[str, Any]:
+    """Time, passes, operations and memory of each method, and what they are in plain steps."""
+    found: dict[str, Any] = {}
+    rows = len(of.batch["labels"])
+    for name, make in of.steps(methods).items():
+        cell = against(timings, f"{prefix}{name}", f"{prefix}{PLAIN}")
+        if "failed" not in cell:
+            cell |= counts(of.model, make(), rows, of.clear)
+            in_plain_steps(cell, found.get(PLAIN, cell))
+        if name in methods and methods[name].limit is not None and task == "classification":
+            cell["limit"] = methods[name].limit
+        found[name] = cell
+    return found
+
+
+def cost_table(found: dict[str, Any]) -> None:
+    for task, of_task in found["tasks"].items():
+        rows = [
+            [
+                name,
+                ratio_text(cell),
+                f"≤ {cell['limit']}" if "limit" in cell else "",
+                *(_counted(cell) if "passes" in cell else [cell["failed"], "", "", ""]),
+            ]
+            for name, cell in of_task.items()
+        ]
+        columns = ["method", "plain steps", "limit", "seconds", "passes: there, back", "operations", "peak"]
+        show(f"{task}, {found['batch']} × {found['tokens']}", columns, rows)
+
+
+def _counted(cell: dict[str, Any]) -> list[str]:
+    passes = cell["passes"]
+    return [
+        f"{cell['seconds']:.3f}",
+        f"{passes['forward']:g}, {passes['backward']:g}",
+        f"{cell['plain_operations']:.2f}",
+        f"{cell['plain_peaks']:.2f} ({cell['peak_bytes'] / 1e6:.0f} MB)",
+    ]
+
+
+# --- through the Trainer ---
 
 
 class Clock(TrainerCallback):
@@ -50,64 +148,14 @@ class Clock(TrainerCallback):
         self._last = now
 
 
-def trainers(
-    model: Any, plain: list[dict[str, Any]], rows: list[dict[str, Any]], args: TrainingArguments
-) -> dict[str, tuple[Trainer, Clock]]:
-    """A trainer and its clock for each method; `plain` has the labels that transformers' own Trainer wants."""
-    methods: dict[str, Any] = {
-        "alpha 0": (RPT("shl"), 0.0),
-        "rdrop": (RDrop("shl"), 1.0),
-        "rpt": (RPT("shl"), 1.0),
-        "vat": (VAT("shl"), 1.0),
-        "vat (kl, target detached)": (VAT("kl"), 1.0),
-        "jr, 1 projection": (JacobianRegularizer(1), 1.0),
-    }
-    made: dict[str, tuple[Trainer, Clock]] = {}
-    clock = Clock()
-    made["plain Trainer"] = (Trainer(model, args, train_dataset=plain, callbacks=[clock]), clock)
-    for name, (regularizer, alpha) in methods.items():
-        clock = Clock()
-        trainer = PDRTrainer(
-            model,
-            args,
-            train_dataset=rows,
-            regularizer=regularizer,
-            alpha=alpha,
-            zero_noise_every=0,
-            callbacks=[clock],
-        )
-        made[name] = (trainer, clock)
-    return made
-
-
-def models(*, tiny: bool) -> dict[str, Any]:
-    """The same encoder with either head."""
-    heads = {"classification": AutoModelForSequenceClassification, "question answering": AutoModelForQuestionAnswering}
-    if tiny:
-        config = BertConfig(vocab_size=500, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=2)
-        return {task: head.from_config(config) for task, head in heads.items()}
-    return {
-        task: head.from_pretrained(embedded_encoder(), num_labels=2, dtype=torch.float32)
-        for task, head in heads.items()
-    }
-
-
-def measure(*, batch: int, tokens: int, steps: int, rounds: int, tiny: bool) -> dict[str, Any]:
-    """Median seconds of a step for each task and method."""
-    ids = torch.randint(3, 500, (batch * steps, tokens), generator=torch.Generator().manual_seed(0)).tolist()
-    inputs = [{"input_ids": row, "attention_mask": [1] * tokens} for row in ids]
-    classes = [{**row, "labels": i % 2} for i, row in enumerate(inputs)]
-    ends = [(tokens // 2, tokens // 2 + i % 3) for i in range(len(inputs))]
-    asked = [{**row, "start_positions": s, "end_positions": e} for row, (s, e) in zip(inputs, ends, strict=True)]
-    answered = [
-        {**row, "labels": list(span), "passage": [tokens // 4, tokens - 2, -1]}
-        for row, span in zip(inputs, ends, strict=True)
-    ]
-    rows = {"classification": (classes, classes), "question answering": (asked, answered)}
+def trainer(sizes: Sizes) -> dict[str, Any]:
+    """A step with loader and optimizer: each method trains for two steps in its turn, the first of which warms up."""
+    steps = 2
+    of = job(sizes.shape, rows=sizes.rows, tokens=sizes.tokens)
     with tempfile.TemporaryDirectory() as folder:
         args = TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=batch,
+            per_device_train_batch_size=sizes.rows,
             max_steps=steps,
             learning_rate=1e-6,
             save_strategy="no",
@@ -116,56 +164,119 @@ def measure(*, batch: int, tokens: int, steps: int, rounds: int, tiny: bool) -> 
             disable_tqdm=True,
             dataloader_pin_memory=False,
         )
-        made = {task: trainers(model, *rows[task], args) for task, model in models(tiny=tiny).items()}
-        turns = [
-            trainer
-            for methods in zip(*(found.values() for found in made.values()), strict=True)
-            for trainer, _ in methods
-        ]
-        for _ in range(rounds):
-            for trainer in turns:
-                trainer.train()
-    medians = {
-        task: {name: statistics.median(clock.seconds) for name, (_, clock) in found.items()}
-        for task, found in made.items()
-    }
+        clock = Clock()
+        made = {PLAIN: (Trainer(of.model, args, train_dataset=_dataset(of.batch, steps), callbacks=[clock]), clock)}
+        for name in THROUGH_TRAINER:
+            clock = Clock()
+            made[name] = (_trainer(of, METHODS[name], args, steps, clock), clock)
+        timings = interleave(
+            {name: lambda one=one: one.train for name, (one, _) in made.items()}, sizes.rounds // 2 + 1
+        )
+    # The clock inside has left out what a training has before its first step; its first figure is that of the warm-up.
+    timed = Timings({name: made[name][1].seconds[1:] for name in timings.seconds}, timings.failed)
     return {
-        "batch": batch,
-        "tokens": tokens,
-        "steps_per_method": (steps - 1) * rounds,
-        "median_seconds": medians,
-        "plain_steps": {
-            task: {name: value / found["plain Trainer"] for name, value in found.items()}
-            for task, found in medians.items()
-        },
+        "batch": sizes.rows,
+        "tokens": sizes.tokens,
+        "methods": {name: against(timed, name, PLAIN) for name in made},
     }
 
 
-def main() -> None:
+def _trainer(of: Job, method: Method, args: TrainingArguments, steps: int, clock: Clock) -> PDRTrainer:
+    batch = half_unlabelled(of.batch) if method.half_unlabelled else of.batch
+    rows = _dataset(batch, steps)
+    return PDRTrainer(
+        of.model,
+        args,
+        train_dataset=[row for row in rows if row["labels"] >= 0],
+        unlabelled_dataset=[row for row in rows if row["labels"] < 0] or None,
+        regularizer=method.make(),
+        alpha=method.alpha,
+        zero_noise_every=0,
+        callbacks=[clock],
+    )
+
+
+def _dataset(batch: Mapping[str, Any], steps: int) -> list[dict[str, Any]]:
+    names = ("input_ids", "attention_mask", "labels")
+    columns = [batch[name].tolist() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] * steps
+
+
+def trainer_table(found: dict[str, Any]) -> None:
+    rows = [
+        [name, ratio_text(cell), f"{cell['seconds']:.3f}" if "seconds" in cell else cell["failed"]]
+        for name, cell in found["methods"].items()
+    ]
+    show("a whole step of the Trainer", ["method", "plain Trainer steps", "seconds"], rows)
+
+
+# --- scaling ---
+
+
+def scaling(axis: str) -> Callable[[Sizes], dict[str, Any]]:
+    """A part that measures one axis."""
+
+    def measure(sizes: Sizes) -> dict[str, Any]:
+        return {"axis": axis, "places": [place(where, sizes.rounds) for where in sizes.axes[axis]]}
+
+    return measure
+
+
+def place(where: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """The ratios of the methods at one place."""
+    of = job(**where)
+    two = where.get("classes", 2) == 2
+    methods = {name: METHODS[name] for name in SCALED if two or not METHODS[name].reuse}
+    timings = interleave(of.steps(methods), max(2, rounds // 3), before=of.clear)
+    return {"where": where, "methods": {name: against(timings, name, PLAIN) for name in (PLAIN, *methods)}}
+
+
+def scaling_table(found: dict[str, Any]) -> None:
+    columns = [_where(spot["where"]) for spot in found["places"]]
+    names = dict.fromkeys(name for spot in found["places"] for name in spot["methods"])
+    rows = [[name, *(ratio_text(spot["methods"].get(name, {})) for spot in found["places"])] for name in names]
+    show(f"plain steps, by {found['axis']}", ["method", *columns], rows)
+
+
+def _where(where: dict[str, Any]) -> str:
+    return f"{where['shape']}, {where['rows']} × {where['tokens']}, {where.get('classes', 2)} classes"
+
+
+# --- the command ---
+
+
+Part = tuple[Callable[[Sizes], dict[str, Any]], Callable[[dict[str, Any]], None]]
+PARTS: dict[str, Part] = {
+    "cost": (cost, cost_table),
+    "trainer": (trainer, trainer_table),
+    **{axis: (scaling(axis), scaling_table) for axis in ("batch", "length", "classes", "size")},
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=6, help="of each method in each round")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--tiny", action="store_true", help="a model of a few thousand parameters, to try it out")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="the others keep their results")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", dest="size", action="store_const", const="quick", default="full", help="to try it out")
+    size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="a toy model, to test it")
+    parser.add_argument("--rounds", type=int, help="turns of each method; scaling takes a third of them")
     parser.add_argument("--output", type=Path, default=RESULTS)
-    options = vars(parser.parse_args())
-    folder = options.pop("output")
+    options = parser.parse_args(arguments)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    result = measure(**options)
-    ratios, seconds = result["plain_steps"], result["median_seconds"]
-    tasks = list(ratios)
-    rows = [
-        [
-            name,
-            *(f"{ratios[task][name]:.2f} ({seconds[task][name]:.3f} s)" for task in tasks),
-            f"≤ {LIMITS[name]}" if name in LIMITS else "",
-        ]
-        for name in ratios[tasks[0]]
-    ]
-    show("cost of a training step, in plain steps", ["method", *tasks, "limit"], rows)
-    print(write("step_cost", result, folder))
+    logging.getLogger("ssl_pdr").setLevel(logging.ERROR)  # switched attention is said once for each model
+    sizes = SIZES[options.size]
+    sizes = dataclasses.replace(sizes, rounds=options.rounds or sizes.rounds)
+    for name in options.only:
+        measure, table = PARTS[name]
+        start = time.perf_counter()
+        found = measure(sizes)
+        path = merge(
+            "step_cost", name, {**found, "size": options.size, "took": time.perf_counter() - start}, options.output
+        )
+        table(found)
+        print(path)
+    draw(read("step_cost", options.output), options.output / "step_cost.svg")
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ from transformers.utils import logging
 
 from ssl_pdr.arrays import Texts, as_labels, as_texts, split_classes
 from ssl_pdr.classifier_folder import read_manifest, write_folder
-from ssl_pdr.config import TrainConfig, check_value, make_config
+from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, ModelError, NonFiniteLossError
 from ssl_pdr.methods import build_regularizer
+from ssl_pdr.recipe import check_value
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.tasks.base import fit_together, load_tokenizer, load_weights, positions
 from ssl_pdr.tasks.classification import SequenceClassification

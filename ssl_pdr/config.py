@@ -1,14 +1,10 @@
-"""One run's configuration: typed, checked, read from strict TOML recipes, written back in full. Imports no torch."""
+"""One run's configuration: typed, checked, written back in full. Imports no torch."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -99,7 +95,8 @@ class TrainConfig:
         target_grad: gradient on the clean side: `auto`, `detach` or `both`.
         search: how `vat` finds its direction: `exact`, from the clean pass's own graph, or `power`, by further passes.
         search_steps: steps of the search `power` of `vat`, and of `at`.
-        search_products: products of the search `exact`; None is one less than there are classes, up to 12, and a few for more.
+        search_products: products of the search `exact`; None is one less than there are classes, up to 12, and one for more.
+        search_rounds: further rounds of the search `exact` where there are more classes than that.
         norm: of the noise: `token` (each token's is of size radius) or `sequence` (a row's, as long altogether).
         order: 1 for the divergence itself, 2 for its second-order form (Eq. 7), which no rounding drowns.
         projections: random projections of `jr` and `wjr`; None is exact, and one for answers in a passage.
@@ -161,6 +158,7 @@ class TrainConfig:
     search: str | None = None
     search_steps: int = 1
     search_products: int | None = None
+    search_rounds: int = 1
     norm: str = "token"
     order: int = 1
     projections: int | None = None
@@ -280,6 +278,7 @@ _RULES: dict[str, _Rule] = {
     "epochs": _Rule("a finite number above 0", low=0, low_open=True),
     "warmup_frac": _Rule("at least 0 and below 1", 0, 1, high_open=True),
     "weight_decay": _Rule("a finite number of at least 0", low=0),
+    "search_rounds": _Rule("a whole number of at least 0", 0, 1000),
     "order": _Rule("1 (the divergence) or 2 (its second-order form)", 1, 2),
     "seed": _Rule("a whole number from 0 to 4294967295", 0, 2**32 - 1),
     "max_length": _Rule("a whole number from 4 to 1000000", 4, 10**6),
@@ -336,86 +335,12 @@ def _absolute(spec: str) -> str:
     return spec
 
 
-def load_recipe(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a TOML recipe, checked against `TrainConfig`.
-
-    Raises:
-        ConfigError: for a missing or broken file, an unknown key (with the nearest one) or a value of the wrong type.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        near = ", ".join(sorted(str(p) for p in Path("recipes").glob("*.toml")))
-        hint = f"; recipes here: {near}" if near else ""
-        raise ConfigError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}{hint}") from None
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    return {key: check_value(key, value, where=str(path)) for key, value in values.items()}
-
-
-def parse_setting(setting: str) -> tuple[str, Any]:
-    """One `key=value` of `--set`: the value is read as TOML where it is that, else as a string.
-
-    Example:
-        >>> parse_setting("weight_decay=0.1"), parse_setting("data=mine.csv")
-        (('weight_decay', 0.1), ('data', 'mine.csv'))
-    """
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set expects key=value, got {setting!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    return key, check_value(key, value, where="--set")
-
-
-def check_value(key: str, value: Any, *, where: str) -> Any:
-    """`value` if `key` is known and takes its type; whole numbers are taken for fractions.
-
-    Raises:
-        ConfigError: naming `where` it was found, and the nearest key if there is no such key.
-    """
-    known = typing.get_type_hints(TrainConfig)
-    name = key.replace("-", "_")
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; keys are: {', '.join(known)}"
-        raise ConfigError(f"{where}: unknown key {key!r}{hint}")
-    accepted = [t for t in _members(known[name]) if t is not type(None)]
-    if type(value) in accepted:
-        return value
-    several = [value] if isinstance(value, str) else value
-    if tuple[str, ...] in accepted and isinstance(several, list | tuple) and all(isinstance(v, str) for v in several):
-        return tuple(several)
-    if type(value) is int and float in accepted and abs(value) < 10**300:
-        return float(value)
-    expected = " or ".join(_KINDS[t] for t in accepted)
-    raise ConfigError(f"{where}: {key} must be {expected}, got {value!r}")
-
-
-_KINDS: dict[Any, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    tuple[str, ...]: "a list of texts",
-}
-
-
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """A configuration from layers of keys, later ones winning; keys whose value is None do not count."""
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.update({key.replace("-", "_"): value for key, value in layer.items() if value is not None})
     return TrainConfig(**merged)
-
-
-def _members(annotation: Any) -> tuple[type, ...]:
-    return typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
 
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in fields(TrainConfig))

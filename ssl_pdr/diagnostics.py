@@ -1,4 +1,4 @@
-"""Is the regularizer doing anything? What of the noise survives the dtype that a model computes in."""
+"""Is the regularizer doing anything? What a dtype leaves of its noise, and of R."""
 
 from __future__ import annotations
 
@@ -9,39 +9,113 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_pdr.perturbation import mean_token_norm, noise_radius, resolved_share, token_mask
-from ssl_pdr.regularizers import RPT
+from ssl_pdr.perturbation import (
+    Fate,
+    NoiseKey,
+    directions,
+    keyed_normal,
+    mean_token_norm,
+    noise_radius,
+    realised_noise,
+    resolved_share,
+    rounding_noise,
+    token_positions,
+)
+from ssl_pdr.regularizers import RPT, CleanPass, Regularizer
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-RESOLVED = 0.9  # share of the noise from which on a radius counts as resolved
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What the dtype of a clean pass does to noise and to R, row by row, no graph.
+
+    Attributes:
+        noise_kept: share of the noise that is left after rounding, in [0, 1], (B,).
+        r_rounding: R where nothing but rounding moves the embeddings, (B,): 1 − r_rounding / R is the share above it.
+    """
+
+    noise_kept: Tensor
+    r_rounding: Tensor
+
+
+def rounding(
+    model: nn.Module, inputs: Mapping[str, Any], regularizer: Regularizer | None, clean: CleanPass
+) -> Rounding | None:
+    """How much of a batch's noise the dtype keeps, and what R is by rounding alone; for the log.
+
+    What is kept is asked of random noise of the regularizer's norm, so that the graph of an adversarial search is not needed
+    any more. R is taken with the dropout masks of the clean pass. One forward pass; random states stay as they were.
+
+    Args:
+        model: returns `.logits`, or `.start_logits` and `.end_logits`.
+        inputs: the batch of the clean pass.
+        regularizer: gives site, radius and divergence.
+        clean: its clean pass, with or without graph.
+
+    Returns:
+        None where no noise is added, or R is no divergence: without a regularizer, for `rdrop`, `jr`, `wjr`, `at`, and of order 2.
+
+    Example:
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> tiny = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+        >>> model, inputs = BertForSequenceClassification(tiny).bfloat16(), {"input_ids": torch.tensor([[1, 2, 3]])}
+        >>> regularizer = RPT("kl", 1e-3)
+        >>> found = rounding(model, inputs, regularizer, regularizer.clean_pass(model, inputs))
+        >>> bool(found.noise_kept < 0.5)
+        True
+    """
+    if not isinstance(regularizer, RPT) or regularizer.labelled_only or regularizer.order == 2:
+        return None
+    embeddings, mask = clean.embeddings, clean.mask
+    assert embeddings is not None  # noqa: S101
+    assert mask is not None  # noqa: S101
+    with torch.no_grad():
+        rows = torch.arange(len(embeddings), device=embeddings.device)
+        normal = keyed_normal(NoiseKey(regularizer.seed), rows, token_positions(mask), embeddings.shape[-1])
+        wide = torch.promote_types(embeddings.dtype, torch.float32)
+        size = noise_radius(regularizer.radius, regularizer.radius_unit, embeddings, mask)
+        noise = size * directions(normal.to(wide), mask, regularizer.norm)
+        by_rounding = regularizer.at_noise(model, inputs, clean, rounding_noise(embeddings, clean.dtype))
+        return Rounding(resolved_share(embeddings, noise, clean.dtype), by_rounding)
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """What one dtype makes of the noise at a site.
+    """What one dtype makes of a regularizer's noise; but for its name, None where the machine cannot compute in it.
 
     Attributes:
-        dtype: name of the dtype.
+        dtype: name of the dtype, of autocast where it is not float32.
         token_norm: mean L2 norm of a token's embedding at the site.
-        radius: L2 norm of a token's noise.
+        radius: mean L2 norm of a token's noise.
+        realised: mean L2 norm of what a token moves by after rounding; larger than the radius where rounding prevails.
         share: of the noise that is left after rounding, in [0, 1].
-        smallest_radius: radius, in steps of a factor of 2, from which 90 % is left.
+        r: mean R at this noise, dropout masks repeated.
+        r_rounding: mean R where nothing but rounding moves the embeddings.
+        above: share of R above rounding, in [0, 1].
+        smallest_radius: in the regularizer's unit and steps of a factor of 2, that training does not refuse; None for none.
+        note: why the machine cannot compute in this dtype; empty where it can.
     """
 
     dtype: str
-    token_norm: float
-    radius: float
-    share: float
-    smallest_radius: float
+    token_norm: float | None = None
+    radius: float | None = None
+    realised: float | None = None
+    share: float | None = None
+    r: float | None = None
+    r_rounding: float | None = None
+    above: float | None = None
+    smallest_radius: float | None = None
+    note: str = ""
 
 
 def resolution(model: nn.Module, inputs: Mapping[str, Any], regularizer: RPT) -> list[Resolution]:
-    """How much of `regularizer`'s noise float32, float16 and bfloat16 resolve on this model and batch.
+    """What float32, float16 and bfloat16 make of `regularizer`'s noise on this model and batch; each is run, not guessed.
 
     Args:
-        model: returns `.logits`.
+        model: returns `.logits`; with float32 weights, so that autocast decides.
         inputs: one batch.
-        regularizer: gives site, radius and unit; its random noise is what is rounded.
+        regularizer: its noise is what is looked at.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -51,19 +125,44 @@ def resolution(model: nn.Module, inputs: Mapping[str, Any], regularizer: RPT) ->
         >>> [row.dtype for row in rows], rows[0].share > 0.9, rows[2].share < 0.9
         (['float32', 'float16', 'bfloat16'], True, True)
     """
-    with torch.no_grad():
-        clean = regularizer.clean_pass(model, inputs)
-        noise = regularizer.noise(model, inputs, clean)
-    assert clean.embeddings is not None  # noqa: S101
-    mask = token_mask(inputs, clean.embeddings)
-    radius = float(noise_radius(regularizer.radius, regularizer.radius_unit, clean.embeddings, mask).mean())
-    norm = float(mean_token_norm(clean.embeddings, mask).mean())
-    return [_resolution(dtype, clean.embeddings, noise, norm, radius) for dtype in DTYPES]
+    device = next(model.parameters()).device.type
+    found = []
+    for dtype in DTYPES:
+        try:
+            with torch.autocast(device, None if dtype == torch.float32 else dtype, enabled=dtype != torch.float32):
+                found.append(_resolution(model, inputs, regularizer))
+        except RuntimeError as error:  # torch's way to say that a kernel is missing
+            reason = " ".join(str(error).split())[:100]
+            found.append(Resolution(_name(dtype), note=f"cannot run on this machine's {device}: {reason}"))
+    return found
 
 
-def _resolution(dtype: torch.dtype, embeddings: Tensor, noise: Tensor, norm: float, radius: float) -> Resolution:
-    rounded = embeddings.to(dtype)
-    unit = noise / max(radius, torch.finfo(torch.float32).tiny)
-    sizes = (norm * 2.0**k for k in range(-24, 8))
-    smallest = next((size for size in sizes if resolved_share(rounded, unit * size) >= RESOLVED), float("inf"))
-    return Resolution(str(dtype).removeprefix("torch."), norm, radius, resolved_share(rounded, noise), smallest)
+def _resolution(model: nn.Module, inputs: Mapping[str, Any], regularizer: RPT) -> Resolution:
+    clean = regularizer.clean_pass(model, inputs)
+    row_ids = torch.arange(len(clean.logits))
+    noise = regularizer.noise(model, inputs, clean, row_ids=row_ids)
+    clean = clean.without_graph()
+    embeddings, mask = clean.embeddings, clean.mask
+    assert embeddings is not None  # noqa: S101
+    assert mask is not None  # noqa: S101
+
+    def effect(noise: Tensor) -> Tensor:
+        return regularizer.at_noise(model, inputs, clean, noise)
+
+    fate = Fate(embeddings, noise, clean.dtype, effect)
+    factor = fate.smallest_factor()
+    return Resolution(
+        dtype=_name(clean.dtype),
+        token_norm=float(mean_token_norm(embeddings, mask).mean()),
+        radius=float(mean_token_norm(noise, mask).mean()),
+        realised=float(mean_token_norm(realised_noise(embeddings, noise, clean.dtype), mask).mean()),
+        share=float(resolved_share(embeddings, noise, clean.dtype).mean()),
+        r=float(effect(noise).mean()),
+        r_rounding=float(effect(rounding_noise(embeddings, clean.dtype)).mean()),
+        above=fate.above(),
+        smallest_radius=None if factor is None else factor * regularizer.radius,
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from ssl_pdr.errors import ModelError
-from ssl_pdr.sites import is_compiled, unwrap
+from ssl_pdr.sites import is_compiled, uncompiled_passes, unwrap
 
 _LOG = logging.getLogger("ssl_pdr")
 # Parts of the names of kernels that are written as one fused forward and one fused backward function.
@@ -67,7 +67,7 @@ def forward_mode(model: nn.Module, why: str) -> Iterator[None]:
         why: see `plain_attention`: "order=2 differentiates forwards and then backwards".
 
     Raises:
-        ModelError: see `plain_attention`; or, in the pass, for layers that normalize over a batch or an instance.
+        ModelError: see `plain_attention`; or for layers that normalize over a batch or an instance by its own statistics.
 
     Example:
         >>> norm, x = nn.LayerNorm(2).double(), torch.tensor([1.0, 3.0], dtype=torch.float64)
@@ -76,7 +76,12 @@ def forward_mode(model: nn.Module, why: str) -> Iterator[None]:
         ...     tangent = torch.func.jvp(lambda e: norm(weight * x + e), (x,), (torch.ones_like(x),))[1]
         >>> tangent.sum().backward()
     """
-    with _plain_and_uncompiled(model, why), _recomputed(model, _not_at_all), _Differentiable(why):
+    for module in unwrap(model).modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and (module.training or module.running_mean is None):
+            raise ModelError(
+                f"{why}, which torch gets wrong through {type(module).__name__}; use order=1, or a model that normalizes rows"
+            )
+    with _plain_and_uncompiled(model, why), _recomputed(model, _not_at_all), _Differentiable():
         yield
 
 
@@ -136,7 +141,7 @@ def _plain_and_uncompiled(model: nn.Module, why: str) -> Iterator[None]:
         if applies and (message := f"{why}: {what}") not in told:
             told.add(message)
             _LOG.warning(message)
-    with torch.compiler.set_stance("force_eager") if compiled else nullcontext(), sdpa_kernel(SDPBackend.MATH):
+    with uncompiled_passes(model), sdpa_kernel(SDPBackend.MATH):
         yield
 
 
@@ -171,17 +176,26 @@ def _in_plain_form(checkpoint: _Function) -> _Function:
 
     def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
         first, again = given() if given else (nullcontext(), nullcontext())
-        return first, _nested(again, sdpa_kernel(SDPBackend.MATH))
+        return first, _PlainAgain(again)
 
     return partial(checkpoint, context_fn=contexts)
 
 
-@contextmanager
-def _nested(*contexts: AbstractContextManager[Any]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        yield
+class _PlainAgain:
+    """What recomputation runs in; entered once for each time that it is differentiated."""
+
+    def __init__(self, given: AbstractContextManager[Any]) -> None:
+        self._given = given
+        self._open: list[ExitStack] = []
+
+    def __enter__(self) -> None:
+        stack = ExitStack()
+        stack.enter_context(self._given)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        self._open.append(stack)
+
+    def __exit__(self, *_: object) -> None:
+        self._open.pop().close()
 
 
 def _not_at_all(_: _Function) -> _Function:
@@ -194,23 +208,14 @@ def _not_at_all(_: _Function) -> _Function:
 class _Differentiable(TorchFunctionMode):
     """Replaces what has a wrong second derivative in forward mode, in torch 2.13: github.com/pytorch/pytorch/issues/196700."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__()
-        self._why = why
-
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func in (F.layer_norm, torch.layer_norm):
             return _layer_norm(*args, **kwargs)
-        if func in (F.batch_norm, torch.batch_norm, F.instance_norm, torch.instance_norm):
-            raise ModelError(
-                f"{self._why}, which torch gets wrong for layers that normalize over a batch or an instance; use order=1"
-            )
-        if (
-            func is Tensor.requires_grad_
-        ):  # transformers asks it of embeddings for checkpointing's sake; no transform allows it
+        # transformers asks it of embeddings, for checkpointing's sake; inside of a transform it is an error
+        if func is Tensor.requires_grad_:
             return args[0]
         return func(*args, **kwargs)
 

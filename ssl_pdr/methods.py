@@ -30,6 +30,7 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
         "search": config.search,
         "steps": config.search_steps,
         "products": config.search_products,
+        "rounds": config.search_rounds,
         "norm": config.norm,
         "order": config.order,
         "projections": config.projections,

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import UNLABELLED, is_labelled, model_inputs, read_logits
-from ssl_pdr.perturbation import compute_dtype
 from ssl_pdr.regularizers.base import CleanPass, Regularizer
 from ssl_pdr.sites import undistributed
 
-# Gradient with respect to the log-odds that a saturated row gets at least: too small to move a parameter in any dtype that can
-# hold it, large enough to point somewhere.
+# Gradient with respect to the log-odds that a saturated row gets at least: too small to move a parameter, large enough to point
+# somewhere; float16 cannot hold it, and has its direction from a product.
 _LEAST = 1e-20
 
 
@@ -146,10 +145,10 @@ class Objective:
         """The share of some rows in the loss."""
         if regularizer.clean_is_constant and not bool(is_labelled(batch["labels"]).any()):
             clean = regularizer.clean_pass(model, batch, hold_still=True)
-            ce = torch.zeros((), device=clean.logits.device)
+            ce = clean.logits.new_zeros((), dtype=torch.promote_types(clean.logits.dtype, torch.float32))
         else:
             clean = regularizer.clean_pass(model, batch)
-            if backward is not None and regularizer.wants_gradient(clean) and _keeps_small(clean.logits):
+            if backward is not None and regularizer.wants_gradient(clean) and torch.finfo(clean.dtype).tiny < _LEAST:
                 clean, ce = _differentiated(clean, batch["labels"], counts, backward)
             else:
                 ce = _cross_entropy(clean.logits, batch["labels"], counts)
@@ -238,7 +237,9 @@ def _differentiated(
     handle = embeddings.register_hook(found.append)  # type: ignore[no-untyped-call]
     backward(ce)
     handle.remove()
-    return replace(clean.without_graph(), gradient=found[0]), ce.detach()
+    # Towards the unlikelier class, as the search has it, whatever the label: the coin tosses for the same side.
+    wrong = (odds.detach() > 0).unsqueeze(2)
+    return replace(clean.without_graph(), gradient=torch.where(wrong, -found[0], found[0])), ce.detach()
 
 
 class _Softplus(torch.autograd.Function):
@@ -258,8 +259,3 @@ class _Softplus(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         slopes: Tensor = x.sigmoid().clamp_min(_LEAST)
         return gradient * slopes
-
-
-def _keeps_small(logits: Tensor) -> bool:
-    """Whether the dtype that gradients pass in can hold the least of them."""
-    return torch.finfo(compute_dtype(logits)).tiny < _LEAST

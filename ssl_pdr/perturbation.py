@@ -17,7 +17,8 @@ RADIUS_UNITS = ("absolute", "token_norm")
 NORMS = ("token", "sequence")
 # Of the noise of a row, and of R above rounding: with less, what is left teaches rounding.
 LEAST_SHARE = 0.5
-_ROWS = 16  # over so many, at least, what rounding does is averaged
+_ROWS = 16  # over so many, at least, what rounding does to R is averaged
+_OCTAVES = 40  # how far from a radius another one is looked for
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,15 @@ def noise_radius(radius: float, unit: str, embeddings: Tensor, mask: Tensor) -> 
         mask: True for real tokens, (B, T).
     """
     if unit == "absolute":
-        return embeddings.new_full((len(embeddings), 1, 1), radius)
+        wide = torch.promote_types(embeddings.dtype, torch.float32)
+        return embeddings.new_full((len(embeddings), 1, 1), radius, dtype=wide)
     return (radius * mean_token_norm(embeddings, mask))[:, None, None]
 
 
 def mean_token_norm(embeddings: Tensor, mask: Tensor) -> Tensor:
     """Mean L2 norm of each row's tokens, (B,)."""
-    norms: Tensor = embeddings.detach().norm(dim=-1) * mask
+    wide = torch.promote_types(embeddings.dtype, torch.float32)
+    norms: Tensor = embeddings.detach().norm(dim=-1, dtype=wide) * mask
     return norms.sum(dim=1) / mask.sum(dim=1).clamp_min(1)
 
 
@@ -252,56 +255,68 @@ def check_resolution(
     Raises:
         ModelError: if either is lost; the message says which radius, in steps of a factor of 2, is not.
     """
-    dtype = compute_dtype(embeddings) if dtype is None else dtype
+    fate = Fate(embeddings, noise, compute_dtype(embeddings) if dtype is None else dtype, effect)
     size = float(noise.norm(dim=-1).max())
     if size == 0.0:
         raise ModelError("the radius underflows: no noise is left of it at all; choose a larger one")
-    found = lost_to_rounding(embeddings, noise, dtype, effect)
-    if found is None:
+    if (lost := fate.lost()) is None:
         return
-    factors = (2.0**k for k in range(1, 60))
-    factor = next((f for f in factors if lost_to_rounding(embeddings, noise * f, dtype, effect) is None), None)
+    factor = fate.smallest_factor(at_least=2.0)
     asked = size if radius is None else radius
     larger = "" if factor is None else f"a radius of at least {_rounded_up(asked * factor)}, "
     raise ModelError(
-        f"at radius {asked:.3g} ({unit}) {str(dtype).removeprefix('torch.')} {found}; use {larger}{instead}"
+        f"at radius {asked:.3g} ({unit}) {str(fate.dtype).removeprefix('torch.')} {lost}; use {larger}{instead}"
     )
 
 
-def lost_to_rounding(
-    embeddings: Tensor, noise: Tensor, dtype: torch.dtype, effect: Callable[[Tensor], Tensor] | None
-) -> str | None:
-    """What rounding takes of the noise or of its effect, in words; None if that is less than half; see `check_resolution`."""
-    kept = float(resolved_share(embeddings, noise, dtype).min())
-    if kept < LEAST_SHARE:
-        return f"keeps only {kept:.0%} of a row's noise"
-    if effect is None:
-        return None
-    above = share_above_rounding(embeddings, noise, dtype, effect)
-    return f"leaves only {above:.0%} of R above its rounding" if above < LEAST_SHARE else None
-
-
-def share_above_rounding(
-    embeddings: Tensor, noise: Tensor, dtype: torch.dtype, effect: Callable[[Tensor], Tensor]
-) -> float:
-    """How much of R is more than what rounding alone makes of it, 1 − R(rounding) / R(noise), in [0, 1].
-
-    Both are averages over rows, and over draws of the rounding where rows are few: the logits of a narrow dtype have so few
-    values that those of a single row often do not move at all.
+class Fate:
+    """What becomes of noise, and of what it does to R, where layers compute in a dtype.
 
     Args:
         embeddings: (B, T, E).
         noise: what is added to them, (B, T, E).
         dtype: what the layers compute in.
-        effect: from noise, (B, T, E), to R of each row, (B,).
+        effect: from noise, (B, T, E), to R of each row, (B,); None leaves the effect alone.
     """
-    total = by_rounding = 0.0
-    for seed in range(math.ceil(_ROWS / len(embeddings))):
-        rounding = rounding_noise(embeddings, dtype, seed)
-        by_rounding += float(effect(rounding).sum())
-        total += float(effect(noise + rounding).sum())
-    # NaN, where the logits are no numbers any more, counts as nothing.
-    return max(0.0, 1.0 - by_rounding / total) if total > 0 else 0.0
+
+    def __init__(
+        self, embeddings: Tensor, noise: Tensor, dtype: torch.dtype, effect: Callable[[Tensor], Tensor] | None
+    ) -> None:
+        self.dtype = dtype
+        self._embeddings = embeddings
+        self._noise = noise
+        self._effect = effect
+        # The logits of a narrow dtype have so few values that those of a single row often do not move at all.
+        self._seeds = range(math.ceil(_ROWS / len(embeddings)))
+        self._by_rounding: float | None = None
+
+    def lost(self, factor: float = 1.0) -> str | None:
+        """What rounding takes at `factor` times the noise, in words; None where half of the noise and of R is left."""
+        kept = self._kept(factor)
+        if kept < LEAST_SHARE:
+            return f"keeps only {kept:.0%} of a row's noise"
+        above = self.above(factor)
+        return f"leaves only {above:.0%} of R above its rounding" if above < LEAST_SHARE else None
+
+    def above(self, factor: float = 1.0) -> float:
+        """How much of R is more than rounding alone makes of it, 1 − R(rounding) / R(noise), in [0, 1]; 1 without `effect`."""
+        if self._effect is None:
+            return 1.0
+        rounding = [rounding_noise(self._embeddings, self.dtype, seed) for seed in self._seeds]
+        if self._by_rounding is None:
+            self._by_rounding = sum(float(self._effect(some).sum()) for some in rounding)
+        total = sum(float(self._effect(factor * self._noise + some).sum()) for some in rounding)
+        # NaN, where the logits are no numbers any more, counts as nothing.
+        return max(0.0, 1.0 - self._by_rounding / total) if total > 0 else 0.0
+
+    def smallest_factor(self, *, at_least: float = 2.0**-_OCTAVES) -> float | None:
+        """The smallest power of 2, from `at_least` on, at whose multiple of the noise nothing is lost; None for none."""
+        powers = [at_least * 2.0**k for k in range(2 * _OCTAVES)]
+        kept = next((i for i, power in enumerate(powers) if self._kept(power) >= LEAST_SHARE), len(powers))
+        return next((power for power in powers[kept : kept + _OCTAVES // 2] if self.lost(power) is None), None)
+
+    def _kept(self, factor: float) -> float:
+        return float(resolved_share(self._embeddings, factor * self._noise, self.dtype).min())
 
 
 def rounding_noise(embeddings: Tensor, dtype: torch.dtype, seed: int = 0) -> Tensor:

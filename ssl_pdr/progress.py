@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
+from ssl_pdr.processes import Processes
 from ssl_pdr.run_folder import RunFolder
 
 
@@ -52,11 +53,13 @@ class RunCallback(TrainerCallback):
     Args:
         folder: of the run.
         listener: told of steps and logs.
+        processes: of the run; the leading one writes, and all stop where one is asked to.
     """
 
-    def __init__(self, folder: RunFolder, listener: Listener) -> None:
+    def __init__(self, folder: RunFolder, listener: Listener, processes: Processes | None = None) -> None:
         self.folder = folder
         self.listener = listener
+        self.processes = processes or Processes()
         self.interrupted = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -66,12 +69,14 @@ class RunCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move on; stop here if asked to."""
         self.listener.step(state.global_step, state.max_steps)
+        # A signal reaches each process at a time of its own; stopping at different steps, they would wait for ever.
+        self.interrupted = self.processes.any(self.interrupted)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """One line of `log.jsonl`."""
-        if logs is None or "ce" not in logs:
+        if logs is None or "ce" not in logs or not self.processes.leads:
             return
         entry = {"step": state.global_step, "epoch": round(state.epoch, 4), **logs}
         with self.folder.log.open("a", encoding="utf-8") as file:

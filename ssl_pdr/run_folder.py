@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import FIELDS, TrainConfig, check_value, load_recipe, make_config
+from ssl_pdr.config import FIELDS, TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write
+from ssl_pdr.recipe import check_value, load_recipe
 
 
 @dataclass(frozen=True)

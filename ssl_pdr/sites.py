@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -61,6 +61,37 @@ def undistributed(model: nn.Module) -> nn.Module:
     """
     inner = getattr(model, "_orig_mod", model)
     return unwrap(model) if isinstance(inner, nn.parallel.DistributedDataParallel) else model
+
+
+def within(model: nn.Module, inputs: Mapping[str, Any], action: Callable[[], Any]) -> Any:
+    """Run `action` in the place of the forward pass of `model`, so that distributed wrappers take what it returns for the output.
+
+    They prepare for the backward pass of what their model returns, but cannot be differentiated forwards themselves.
+
+    Args:
+        model: wrapped or not.
+        inputs: what it takes.
+        action: runs what `undistributed` gives; returns tensors with graph.
+    """
+    inner = unwrap(model)
+    if undistributed(model) is model:
+        return action()
+    before = vars(inner).get("forward")
+
+    def put_back() -> None:
+        vars(inner).pop("forward", None)
+        if before is not None:
+            inner.forward = before
+
+    def act(*_: Any, **__: Any) -> Any:
+        put_back()
+        return action()
+
+    inner.forward = act
+    try:
+        return model(**model_inputs(inputs))
+    finally:
+        put_back()
 
 
 def available_sites(model: nn.Module) -> dict[str, Site]:
@@ -169,6 +200,11 @@ def is_compiled(model: nn.Module) -> bool:
     return bool(_compiled_parts(model))
 
 
+def uncompiled_passes(model: nn.Module) -> AbstractContextManager[Any]:
+    """While the context is open, a compiled model runs as if it were not."""
+    return torch.compiler.set_stance("force_eager") if is_compiled(model) else nullcontext()
+
+
 def _compiled_parts(model: nn.Module) -> list[nn.Module]:
     return [
         module
@@ -237,7 +273,7 @@ def self_test(model: nn.Module, inputs: Mapping[str, Any], site: Site) -> None:
     """
     rows = {key: value[:2] if isinstance(value, Tensor) else value for key, value in inputs.items()}
     model = unwrap(model)
-    with torch.no_grad(), dropout_off(model):
+    with torch.no_grad(), dropout_off(model), uncompiled_passes(model):
 
         def forward() -> Tensor:
             result = (

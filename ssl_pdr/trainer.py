@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from itertools import islice
 from typing import Any
 
@@ -14,8 +15,10 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from ssl_pdr.data.collate import FAILURE, MixedCollator, Mixture, mix
 from ssl_pdr.data.mixing import ShardedBatchSampler
 from ssl_pdr.data.streams import StreamError
+from ssl_pdr.diagnostics import rounding
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
 from ssl_pdr.objective import Counts, LossParts, Objective
+from ssl_pdr.processes import started
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.sites import unwrap
 
@@ -36,7 +39,8 @@ class PDRTrainer(Trainer):
         regularizer: R; None for plain fine-tuning.
         alpha: weight of R, at least 0; 0 is plain fine-tuning.
         ratio: `proportional`, or unlabelled rows per labelled row.
-        zero_noise_every: after how many optimizer steps to measure R without noise, one more forward pass; 0 for never.
+        zero_noise_every: after how many optimizer steps to measure what is in R beside noise, two more forward passes; 0 for never:
+            R without noise (`r_zero_noise`), the share of the noise that the dtype keeps (`noise_kept`), R by rounding (`r_rounding`).
         **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, `processing_class`, `callbacks`, …).
 
     Raises:
@@ -67,6 +71,7 @@ class PDRTrainer(Trainer):
         zero_noise_every: int = 50,
         **kwargs: Any,
     ) -> None:
+        _check_parallelism(model, args)
         if args.n_gpu > 1:
             raise ConfigError(
                 f"{args.n_gpu} GPUs are visible to one process, which would wrap the model in nn.DataParallel; "
@@ -166,7 +171,7 @@ class PDRTrainer(Trainer):
         world = self.args.world_size
         parts = self.objective(model, inputs, self._counts, backward=lambda loss: self._early(loss * world))
         self._check_finite(parts)
-        self._sums.add(self.state.global_step, self._counts, parts, self._zero_noise(model, parts))
+        self._sums.add(self.state.global_step, self._counts, parts, self._measured(model, parts))
         loss = parts.loss * world
         return (loss, {"logits": parts.logits}) if return_outputs else loss
 
@@ -190,11 +195,19 @@ class PDRTrainer(Trainer):
         with torch.autocast(loss.device.type, enabled=False):  # for passes forward only
             self.accelerator.backward(loss)
 
-    def _zero_noise(self, model: nn.Module, parts: LossParts) -> Tensor | None:
+    def _measured(self, model: nn.Module, parts: LossParts) -> dict[str, Tensor]:
+        """This batch's shares in what is measured now and then: R without noise, and what the dtype leaves of noise and R."""
         every = self.zero_noise_every
         if every == 0 or self.state.global_step % every:
-            return None
-        return self.objective.at_zero_noise(model, parts, self._counts)
+            return {}
+        found = {"r_zero_noise": self.objective.at_zero_noise(model, parts, self._counts)}
+        for batch, clean in parts.passes:
+            if (one := rounding(model, batch, self.objective.regularizer, clean)) is None:
+                break
+            weights = batch["row_weight"].to(one.r_rounding) / max(self._counts.rows, 1)
+            for name, values in (("noise_kept", one.noise_kept), ("r_rounding", one.r_rounding)):
+                found[name] = (values * weights).sum() + found.get(name, 0.0)
+        return {name: value for name, value in found.items() if value is not None}
 
     def _check_finite(self, parts: LossParts) -> None:
         if bool(torch.isfinite(parts.loss)):
@@ -206,40 +219,59 @@ class PDRTrainer(Trainer):
         )
 
 
+def _check_parallelism(model: nn.Module, args: TrainingArguments) -> None:
+    """Refuse processes that would train apart without saying so, and models that are cut up among processes."""
+    if (count := started()) > args.world_size:
+        raise ConfigError(
+            f"a launcher started {count} processes, and each would train by itself; where there are no GPUs, pass use_cpu=True "
+            "to TrainingArguments, which joins them"
+        )
+    sharded = {
+        "FSDP": bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true",
+        "DeepSpeed": bool(args.deepspeed) or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true",
+        "parallelism_config": getattr(args, "parallelism_config", None) is not None,
+        "tensor parallelism": any(type(parameter).__name__ == "DTensor" for parameter in model.parameters()),
+    }
+    for name, used in sharded.items():
+        if used:
+            raise ConfigError(
+                f"PDRTrainer cannot use {name}: R takes passes that not every process takes equally often, and those of a "
+                "model in pieces may wait for each other for ever; leave it out (one whole model per process), and save "
+                "memory with gradient_checkpointing or bf16"
+            )
+
+
 class _StepSums:
     """Parts of the loss, summed on the device over the optimizer steps since the last log."""
 
     def __init__(self) -> None:
         self._totals: dict[str, Tensor] = {}
         self._counts: dict[int, Counts] = {}
-        self._measured: set[int] = set()
+        self._measured: dict[str, set[int]] = {}
 
-    def add(self, step: int, counts: Counts, parts: LossParts, zero: Tensor | None) -> None:
+    def add(self, step: int, counts: Counts, parts: LossParts, measured: dict[str, Tensor]) -> None:
         self._counts[step] = counts
-        new = {"ce": parts.ce, "r": parts.regularization, "correct": parts.correct}
-        if zero is not None:
-            self._measured.add(step)
-            new["zero"] = zero
+        new = {"ce": parts.ce, "r": parts.regularization, "correct": parts.correct, **measured}
+        for name in measured:
+            self._measured.setdefault(name, set()).add(step)
         for name, value in new.items():
             self._totals[name] = self._totals.get(name, torch.zeros_like(value)) + value
 
     def drain(self, trainer: PDRTrainer) -> dict[str, float]:
         """Means over the steps and over all processes; starts anew."""
-        totals, counts, measured = self._totals, list(self._counts.values()), len(self._measured)
+        totals, counts, measured = self._totals, list(self._counts.values()), self._measured
         if trainer.args.world_size > 1:
             totals = {name: trainer.accelerator.reduce(total, reduction="sum") for name, total in totals.items()}
         self.__init__()  # type: ignore[misc]
         step = Counts(sum(c.labelled for c in counts), sum(c.rows for c in counts))
-        logs = {
+        return {
             "ce": float(totals["ce"]) / len(counts),
             "r": float(totals["r"]) / len(counts),
             "accuracy": float(totals["correct"]) / max(step.labelled, 1),
             "labelled_share": step.labelled / max(step.rows, 1),
             "r_row_weight": trainer.objective.row_weight(step),
+            **{name: float(totals[name]) / len(steps) for name, steps in measured.items()},
         }
-        if measured:
-            logs["r_zero_noise"] = float(totals["zero"]) / measured
-        return logs
 
 
 class _Epochs(TrainerCallback):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, load_recipe, make_config, parse_setting
+from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, PDRError
+from ssl_pdr.recipe import load_recipe, parse_setting
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.toml"))
 

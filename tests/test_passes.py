@@ -65,9 +65,13 @@ CASES = {
     "vat exact, both sides, nothing to reuse": Case(VAT("shl"), 2, 3, 7 / 3, reuse=True),
     "vat exact, three classes": Case(VAT("shl"), 2, 4, 8 / 3, classes=3),
     "vat exact, ten classes": Case(VAT("shl"), 2, 11, 15 / 3, classes=10),
-    "vat exact, thirty classes": Case(VAT("shl"), 2, 5, 3, classes=30),
-    "vat exact, thirty classes, one product": Case(VAT("shl", products=1), 2, 3, 7 / 3, classes=30),
-    "vat exact, answers, one product": Case(VAT("shl", products=1), 2, 4, 8 / 3, classes=0),
+    "vat exact, thirty classes": Case(VAT("shl"), 3, 4, 9 / 3, classes=30),
+    "vat exact, thirty classes, detached, nothing labelled": Case(VAT("kl"), 3, 3, 7 / 3, labelled=0.0, classes=30),
+    "vat exact, thirty classes, two rounds": Case(VAT("shl", rounds=2), 4, 5, 11 / 3, classes=30),
+    "vat exact, thirty classes, no round": Case(VAT("shl", rounds=0), 2, 3, 7 / 3, classes=30),
+    "vat exact, thirty classes, three products": Case(VAT("shl", products=3, rounds=0), 2, 5, 9 / 3, classes=30),
+    "vat exact, answers": Case(VAT("shl"), 3, 5, 10 / 3, classes=0),
+    "vat exact, answers, no round": Case(VAT("shl", rounds=0), 2, 4, 8 / 3, classes=0),
     "vat power, one step": Case(VAT("shl", search="power"), 3, 3, 8 / 3),
     "vat power, one step, detached": Case(VAT("kl", search="power"), 3, 3, 8 / 3),
     "vat power, three steps": Case(VAT("shl", search="power", steps=3), 5, 5, 12 / 3),
@@ -91,13 +95,14 @@ def test_passes(name: str) -> None:
     rows = count_rows(model, step)
     assert (rows["forward"] / ROWS, rows["backward"] / ROWS) == (case.forward, case.backward)
     labelled = {**batch, "labels": torch.ones_like(batch["labels"])}
-    slack = 0.02 if case.classes == 2 else 0.08  # the algebra on several products, much in a model of this size
+    slack = 0.02 if case.classes == 2 else 0.1  # attention and algebra on several products, much at this size
     plain = count_operations(lambda: Objective(None)(model, labelled).loss.backward())
     assert count_operations(step) / plain == pytest.approx(case.plain_steps, rel=slack)
 
 
 def made(case: Case) -> tuple[nn.Module, dict[str, Any]]:
-    batch = tiny_batch(ROWS, tokens=2, pad=0)  # of short rows attention, which has no weights, is a small part
+    # Of short rows attention, which has no weights, is a small part; answers need more places than an exact search tells apart.
+    batch = tiny_batch(ROWS, tokens=2 if case.classes else 16, pad=0)
     labels = torch.ones((ROWS,) if case.classes else (ROWS, 2), dtype=torch.int64)
     labels[round(ROWS * case.labelled) :] = -100
     model = tiny_bert(num_labels=case.classes) if case.classes else tiny_reader()

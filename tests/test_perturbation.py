@@ -122,7 +122,7 @@ def test_replay_repeats_the_dropout_masks_and_goes_on_as_if_it_had_not() -> None
 def test_bfloat16_loses_small_noise_and_says_which_radius_it_keeps() -> None:
     model = tiny_bert(dropout=0.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        with pytest.raises(ModelError, match="bfloat16 keeps only .* use at least .* times the radius"):
+        with pytest.raises(ModelError, match="bfloat16 keeps only .* use a radius of at least"):
             RPT("kl", 1e-3, radius_unit="absolute")(model, tiny_batch())
         assert (RPT("kl", 0.1)(model, tiny_batch()) > 0).all()
     with pytest.raises(ModelError, match="bfloat16"):
@@ -132,10 +132,10 @@ def test_bfloat16_loses_small_noise_and_says_which_radius_it_keeps() -> None:
 def test_resolved_share_sees_what_rounding_takes() -> None:
     x = torch.randn(2, 3, 384)
     noise = unit_directions(torch.randn(2, 3, 384), torch.ones(2, 3, dtype=torch.bool)) * 1e-3
-    assert resolved_share(x, noise) > 0.99
-    assert resolved_share(x.bfloat16(), noise) < 0.2
-    assert resolved_share(x.bfloat16(), noise * 1000) > 0.9
-    assert resolved_share(x, noise * 0) == 1.0
+    assert resolved_share(x, noise).min() > 0.99
+    assert resolved_share(x.bfloat16(), noise).max() < 0.2
+    assert resolved_share(x.bfloat16(), noise * 1000).min() > 0.9
+    assert resolved_share(x, noise * 0).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("radius", [-1.0, float("nan"), float("inf")])

@@ -15,7 +15,8 @@ from ssl_pdr.cli.listing import list_command
 from ssl_pdr.cli.reproduce import reproduce_command
 from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
-from ssl_pdr.errors import PDRError
+from ssl_pdr.errors import ConfigError, PDRError
+from ssl_pdr.processes import speaks, started
 
 app = typer.Typer(
     help="Train text models from few labels and much unlabelled text.",
@@ -35,7 +36,13 @@ app.command("doctor")(doctor_command)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Show the version and stop.")) -> None:
+def _start(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Show the version and stop.")
+) -> None:
+    if started() > 1 and context.invoked_subcommand not in (None, "train"):
+        raise ConfigError(
+            f"{context.invoked_subcommand} runs in one process; only train can share its work among several"
+        )
     if version:
         from ssl_pdr import __version__
 
@@ -50,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         code = _fail(getattr(error, "format_message", error.__str__)() or "no command given; see ssl-pdr --help", 2)
     except PDRError as error:
-        code = _fail(str(error), error.exit_code)
+        code = _fail(str(error), error.exit_code, speak=speaks(error))
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; finished runs and checkpoints are kept", 2)
     except Exception as error:
@@ -60,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code or 0)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, *, speak: bool | None = None) -> int:
+    if not (speaks() if speak is None else speak):
+        return code
     # File names, labels and other people's messages can carry control sequences: only what prints is printed.
     line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
     print(f"error: {line}", file=sys.stderr)

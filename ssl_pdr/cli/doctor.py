@@ -1,4 +1,4 @@
-"""`ssl-pdr doctor`: is everything there, and does the noise survive the dtype?"""
+"""`ssl-pdr doctor`: is everything there, and do the noise and R survive the dtype?"""
 
 from __future__ import annotations
 
@@ -8,19 +8,44 @@ from typing import Annotated, Any
 
 import typer
 
+_REGULARIZERS = ("rpt", "vat")
+_SENTENCES = [
+    f"{who} {what}."
+    for who in ("A child", "The old captain", "Nobody in this town", "My favourite film of that year")
+    for what in ("sleeps", "tells a long story about the sea", "is better than it looks", "ends badly")
+]
+
+
+# From the heading of a column to the field of a `Resolution`.
+_COLUMNS = {
+    "noise": "radius",
+    "realised": "realised",
+    "kept": "share",
+    "R": "r",
+    "R by rounding": "r_rounding",
+    "share above": "above",
+    "least radius": "smallest_radius",
+}
+
 
 def doctor_command(
     model: Annotated[str, typer.Option(help="Model to look at.")] = "minilm-l6",
     preset: Annotated[str, typer.Option(help="Preset that gives radius and site.")] = "default",
+    reg: Annotated[str, typer.Option(help="Whose noise to look at: rpt or vat.")] = "vat",
     radius: Annotated[float | None, typer.Option(help="Size of the perturbation.", show_default="preset's")] = None,
     site: Annotated[str | None, typer.Option(help="Where noise enters.", show_default="preset's")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Check the environment, the embedded default, and what each dtype resolves at this radius."""
+    """Check the environment, the embedded default, and what each dtype makes of the noise at this radius, and of R."""
     from ssl_pdr.cli.live import quiet
     from ssl_pdr.config import make_config
+    from ssl_pdr.errors import ConfigError
 
-    config = make_config({"model": model, "preset": preset, "radius": radius, "site": site, "reg": "rpt"}).resolved()
+    if reg not in _REGULARIZERS:
+        raise ConfigError(
+            f"--reg: got {reg!r}, expected one of: {', '.join(_REGULARIZERS)}, which add noise to any row"
+        )
+    config = make_config({"model": model, "preset": preset, "radius": radius, "site": site, "reg": reg}).resolved()
     quiet(verbose=False)
     import torch
 
@@ -33,19 +58,21 @@ def doctor_command(
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(config.model)
-    loaded = SequenceClassification(["no", "yes"]).load_model(config.model)
+    torch.manual_seed(0)  # of a head that is not trained yet
+    loaded = SequenceClassification(["no", "yes"]).load_model(config.model).to(device)
     if getattr(loaded.config, "pad_token_id", None) is None:
         loaded.config.pad_token_id = tokenizer.pad_token_id
-    inputs = tokenizer(
-        ["A sentence to look at.", "And another, somewhat longer one."], padding=True, return_tensors="pt"
-    )
+    inputs = tokenizer(_SENTENCES, padding=True, return_tensors="pt").to(device)
     regularizer = build_regularizer(config)
     assert isinstance(regularizer, RPT)  # noqa: S101
     report: dict[str, Any] = {
         "versions": versions(),
         "machine": machine(device),
         "embedded": _embedded(),
+        "regularizer": config.reg,
         "site": config.site,
+        "radius": config.radius,
+        "radius_unit": config.radius_unit,
         "resolution": [asdict(row) for row in resolution(loaded.eval(), inputs, regularizer)],
     }
     if as_json:
@@ -82,15 +109,24 @@ def _show(report: dict[str, Any]) -> None:
     for group in ("versions", "machine", "embedded"):
         for name, value in report[group].items():
             facts.add_row(name, escape(str(value)))
-    noise = Table(title=f"noise at site {report['site']!r}")
-    for column in ("dtype", "token norm", "radius", "share left", "90 % left from radius"):
-        noise.add_column(column, justify="right")
-    for row in report["resolution"]:
-        noise.add_row(
-            row["dtype"],
-            f"{row['token_norm']:.3g}",
-            f"{row['radius']:.3g}",
-            f"{row['share']:.1%}",
-            f"{row['smallest_radius']:.2g}",
-        )
+    rows = report["resolution"]
+    noise = Table(
+        title=f"{report['regularizer']} at site {report['site']!r}: radius {report['radius']:g} ({report['radius_unit']}), "
+        f"tokens of norm {rows[0]['token_norm']:.2g}"
+    )
+    noise.add_column("dtype", min_width=8)
+    cells = {heading: [_shown(field, row[field]) for row in rows] for heading, field in _COLUMNS.items()}
+    for heading, column in cells.items():
+        noise.add_column(heading, justify="right", min_width=max(map(len, column)))
+    for row, shown in zip(rows, zip(*cells.values(), strict=True), strict=True):
+        noise.add_row(row["dtype"], *shown)
     Console().print(facts, noise)
+    for row in rows:
+        if row["note"]:
+            Console().print(escape(f"{row['dtype']}: {row['note']}"))
+
+
+def _shown(field: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0%}" if field in ("share", "above") else f"{value:.2g}"

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.config import option, parse_setting
+from ssl_pdr.config import option
 from ssl_pdr.errors import ConfigError, DataError
 from ssl_pdr.paper.grid import load_grid
 from ssl_pdr.paper.plan import Choice, make_plan
+from ssl_pdr.recipe import parse_setting
 
 _RUNS, _SHOWN = "Runs", "What is shown"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from ssl_pdr.cli.options import config_options, read_options
-from ssl_pdr.config import TrainConfig, load_recipe, make_config, parse_setting
+from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError
+from ssl_pdr.processes import part, speaks
+from ssl_pdr.recipe import load_recipe, parse_setting
 
 _RUN = "Run"
 
@@ -46,6 +49,7 @@ def train_command(
     """Train a model on labelled and unlabelled text, evaluate it, and write it to a folder.
 
     Without options: the embedded encoder on the documentation of your own Python packages, offline.
+    In several processes: torchrun --nproc-per-node N -m ssl_pdr train …
     """
     options = read_options(given)
     if resume is not None:
@@ -60,7 +64,9 @@ def train_command(
     from ssl_pdr import experiment, materials
     from ssl_pdr.methods import build_regularizer
 
-    with LiveView(enabled=not as_json) as view:
+    if dry_run and not speaks():
+        return
+    with LiveView(enabled=speaks() and not as_json) as view:
         if config is not None and dry_run:
             resolved = config.resolved()
             build_regularizer(resolved)
@@ -78,6 +84,9 @@ def train_command(
             outcome = experiment.train(config, view, overwrite=overwrite)
         else:
             outcome = experiment.resume(str(resume), view)
+    atexit.register(part)
+    if not speaks():
+        return
     if as_json:
         typer.echo(json.dumps(outcome, ensure_ascii=False))
     elif dry_run:

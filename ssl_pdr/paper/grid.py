@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import check_value
 from ssl_pdr.errors import ConfigError, unknown_name
+from ssl_pdr.recipe import check_value
 
 # In a wheel the recipe lies beside this module, in a checkout among the recipes: there is one file only.
 _PLACES = (Path(__file__).with_name("paper.toml"), Path(__file__).parents[2] / "recipes" / "paper.toml")

@@ -79,7 +79,7 @@ class AdversarialTraining(RPT):
         """Cross-entropy of each row's label at x + ε, (B,), at least 0; 0 for rows with the label −100."""
         labels = _labels(inputs, clean)
         noise = self.noise(model, inputs, clean, row_ids=row_ids)
-        self._check_resolution(model, clean, noise)
+        self._check_resolution(model, inputs, clean, noise)
         with self._masks(model, clean):
             noisy = self._logits(model, inputs, lambda x: self._base(x, clean) + noise.to(x.dtype))
         return _cross_entropy(noisy, labels)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_pdr.errors import ConfigError
+from ssl_pdr.execution import check_execution, check_posterior
 from ssl_pdr.outputs import model_inputs, read_logits
-from ssl_pdr.perturbation import NoiseKey, RandomState, token_mask
+from ssl_pdr.perturbation import NoiseKey, RandomState, compute_dtype, token_mask
 from ssl_pdr.registry import Registry
 from ssl_pdr.sites import SITES, Site, Transform, dropout_off, find_site, hooked, self_test, unwrap
 
@@ -35,6 +36,7 @@ class CleanPass:
         state: the random state before the pass, so that its dropout masks can be drawn again.
         held_still: whether the parameters were; then the graph, where there is one, begins at the embeddings and serves R alone.
         gradient: of a posterior of two classes, at the embeddings, up to a factor for each row, (B, T, E), where it is known already.
+        dtype: what the layers compute in: autocast's where it is on, be it within the model's own forward only.
     """
 
     logits: Tensor
@@ -43,6 +45,7 @@ class CleanPass:
     state: RandomState
     held_still: bool = False
     gradient: Tensor | None = None
+    dtype: torch.dtype = torch.float32
 
     def without_graph(self) -> CleanPass:
         """The same values, so that the graph can be freed."""
@@ -103,7 +106,9 @@ class Regularizer(ABC):
             (B,), at least 0, with graph.
         """
         clean = (
-            self.clean_pass(model, inputs, hold_still=True) if self.clean_is_constant else self.clean_pass(model, inputs)
+            self.clean_pass(model, inputs, hold_still=True)
+            if self.clean_is_constant
+            else self.clean_pass(model, inputs)
         )
         return self.penalty(model, inputs, clean, row_ids=row_ids)
 
@@ -122,16 +127,19 @@ class Regularizer(ABC):
         self._prepare(model, inputs)
         state = RandomState.capture(unwrap(model))
         kept: list[Tensor] = []
+        dtypes: list[torch.dtype] = []
 
         def keep(embeddings: Tensor) -> Tensor:
             kept.append(self._keep(embeddings))
+            dtypes.append(compute_dtype(embeddings))  # accelerate's autocast is on nowhere but here
             return kept[-1]
 
         with self._held_still(model) if hold_still else nullcontext():
             logits = self._logits(model, inputs, keep if self.uses_site else None)
         if not self.uses_site:
             return CleanPass(logits, None, None, state, hold_still)
-        return CleanPass(logits, kept[0], token_mask(inputs, kept[0], pads=self.pads), state, hold_still)
+        mask = token_mask(inputs, kept[0], pads=self.pads)
+        return CleanPass(logits, kept[0], mask, state, hold_still, dtype=dtypes[0])
 
     @abstractmethod
     def penalty(
@@ -154,6 +162,8 @@ class Regularizer(ABC):
         return torch.no_grad()
 
     def _prepare(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
+        check_execution(model)
+        check_posterior(model)
         inner = unwrap(model)
         if self.uses_site and inner not in self._sites:
             site = find_site(inner, self.site)
@@ -163,7 +173,7 @@ class Regularizer(ABC):
     def _logits(self, model: nn.Module, inputs: Mapping[str, Any], transform: Transform | None) -> Tensor:
         """One forward pass, with `transform` applied at the site."""
         inner = unwrap(model)
-        at_site = nullcontext() if transform is None else hooked(inner, self._sites[inner], transform)
+        at_site = nullcontext() if transform is None else hooked(model, self._sites[inner], transform)
         without_dropout = dropout_off(inner) if self.dropout == "off" else nullcontext()
         with without_dropout, at_site:
             return read_logits(model(**model_inputs(inputs)), inputs)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,10 @@ from ssl_pdr.regularizers.base import (
     check_target_grad,
     register_regularizer,
 )
-from ssl_pdr.sites import Transform, undistributed, unwrap
+from ssl_pdr.sites import Transform, undistributed, unwrap, within
+
+# In half precision, after how many batches to look again whether the noise is resolved.
+_CHECK_EVERY = 16
 
 
 class DivergenceRegularizer(Regularizer):
@@ -162,7 +166,7 @@ class RPT(DivergenceRegularizer):
         self.radius_unit = radius_unit
         self.norm = norm
         self.order = order
-        self._resolved: WeakSet[nn.Module] = WeakSet()
+        self._checked: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
     @property
     def clean_is_constant(self) -> bool:
@@ -176,7 +180,7 @@ class RPT(DivergenceRegularizer):
         if self.order == 2:
             return self._second_order(model, inputs, clean, row_ids)
         noise = self.noise(model, inputs, clean, row_ids=row_ids)
-        self._check_resolution(model, clean, noise)
+        self._check_resolution(model, inputs, clean, noise)
         with self._masks(model, clean):
             noisy = self._logits(model, inputs, lambda x: self._base(x, clean) + noise.to(x.dtype))
         return self._compare(clean.logits, noisy)
@@ -184,6 +188,15 @@ class RPT(DivergenceRegularizer):
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
         """What independent dropout masks alone make of R, (B,), no graph; None where they cannot."""
         return None if self.order == 2 else super().at_zero_noise(model, inputs, clean)
+
+    def at_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, noise: Tensor) -> Tensor:
+        """What the divergence would be at this noise, (B, T, E), with the dropout masks of the clean pass, (B,), no graph.
+
+        Costs one forward pass and leaves the random states as they were.
+        """
+        with torch.no_grad(), replayed(clean.state, unwrap(model)):
+            logits = self._logits(undistributed(model), inputs, lambda x: x + noise.to(x.dtype))
+            return per_row(self.divergence.from_logits(clean.logits, logits))
 
     def noise(
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
@@ -218,10 +231,13 @@ class RPT(DivergenceRegularizer):
         direction, size = self._unit_noise(model, inputs, clean, row_ids)
 
         def forward(step: Tensor) -> Tensor:
-            return self._logits(model, inputs, lambda x: self._base(x, clean) + step.to(x.dtype))
+            return self._logits(inner, inputs, lambda x: self._base(x, clean) + step.to(x.dtype))
 
+        inner = undistributed(model)
         with forward_mode(model, "order=2 differentiates forwards and then backwards"), self._masks(model, clean):
-            logits, slopes, *_ = torch.func.jvp(forward, (torch.zeros_like(direction),), (direction,))
+            logits, slopes, *_ = within(
+                model, inputs, lambda: torch.func.jvp(forward, (torch.zeros_like(direction),), (direction,))
+            )
         assert self.divergence.curvature is not None  # noqa: S101
         return self.divergence.curvature / 2 * size[:, 0, 0].square() * per_row(_variance(logits, slopes))
 
@@ -237,11 +253,22 @@ class RPT(DivergenceRegularizer):
     def _without_noise(self, clean: CleanPass) -> Transform | None:
         return None if self.embeddings == "fresh" else lambda x: self._base(x, clean)
 
-    def _check_resolution(self, model: nn.Module, clean: CleanPass, noise: Tensor) -> None:
-        inner = unwrap(model)
-        if self.radius > 0 and inner not in self._resolved:
-            check_resolution(site_of(clean)[0], noise)
-            self._resolved.add(inner)
+    def _check_resolution(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, noise: Tensor) -> None:
+        """Of the first batch; in half precision now and then again, as training moves the embeddings."""
+        inner, narrow = unwrap(model), clean.dtype.itemsize < 4
+        batches = self._checked.get(inner, 0)
+        self._checked[inner] = batches + 1
+        if self.radius == 0 or batches % _CHECK_EVERY or (batches and not narrow):
+            return
+        check_resolution(
+            site_of(clean)[0],
+            noise,
+            dtype=clean.dtype,
+            radius=self.radius,
+            unit=self.radius_unit,
+            effect=partial(self.at_noise, model, inputs, clean) if narrow and not batches else None,
+            instead="float32" if self.labelled_only else "order=2, or float32",
+        )
 
 
 @register_regularizer("rdrop")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from ssl_pdr.regularizers.search import worst_direction
 from ssl_pdr.sites import undistributed, unwrap
 
 SEARCHES = ("exact", "power")
+_STEP = 0.03  # of the token norm, along which a difference of logits stands for a derivative
 
 
 @register_regularizer("vat")
@@ -40,8 +41,9 @@ class VAT(RPT):
         divergence: name or object.
         radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
         search: `exact` or `power`.
-        products: of an exact search, for each posterior; None takes m − 1 for m ≤ 12 outcomes and 3 for more, such as the
-            positions of an answer, where the likeliest outcomes are told apart and all others count as one.
+        products: of an exact search, for each posterior; None takes m − 1 for m ≤ 12 outcomes, for more one and then `rounds`.
+        rounds: of an exact search, where there are more outcomes than products tell apart, such as the positions of an answer: a
+            forward pass and a product each. The direction is then not quite the best, but better than the classical one.
         steps: K ≥ 1, steps of the search `power`.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
         norm: `token`: every token's noise has norm c; `sequence`: a row of n tokens has noise of norm c√n altogether.
@@ -72,6 +74,7 @@ class VAT(RPT):
         *,
         search: str = "exact",
         products: int | None = None,
+        rounds: int = 1,
         steps: int = 1,
         radius_unit: str = "absolute",
         norm: str = "token",
@@ -98,12 +101,15 @@ class VAT(RPT):
             raise ConfigError(f"steps must be at least 1, got {steps}; for no search use RPT")
         if products is not None and products < 1:
             raise ConfigError(f"products must be at least 1, got {products}; for no search use RPT")
+        if rounds < 0:
+            raise ConfigError(f"rounds must be at least 0, got {rounds}")
         if search == "exact" and steps > 1:
             raise ConfigError(f"the exact search has no steps, got {steps}; they belong to search='power'")
         if search == "power" and products is not None:
             raise ConfigError(f"the search 'power' has no products, got {products}; they belong to search='exact'")
         self.search = search
         self.products = products
+        self.rounds = rounds
         self.steps = steps
 
     def clean_pass(self, model: nn.Module, inputs: Mapping[str, Any], *, hold_still: bool = False) -> CleanPass:
@@ -137,9 +143,21 @@ class VAT(RPT):
                     mask,
                     norm=self.norm,
                     products=self.products,
+                    rounds=self.rounds,
+                    move=self._mover(model, inputs, clean),
                     retain_graph=not clean.held_still,
                 )
         return self._with_random_rest(found, clean, key, rows) * keyed_sign(key, rows).to(found.dtype)
+
+    def _mover(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Callable[[Tensor], Tensor]:
+        """From a direction to the logits at a small step along it, under the dropout masks of the clean pass."""
+        size = noise_radius(_STEP, "token_norm", *site_of(clean))
+
+        def move(direction: Tensor) -> Tensor:
+            with torch.no_grad(), replayed(clean.state, unwrap(model)):
+                return self._logits(undistributed(model), inputs, lambda x: x + (size * direction).to(x.dtype))
+
+        return move
 
     def _with_random_rest(self, found: Tensor, clean: CleanPass, key: NoiseKey, rows: Tensor) -> Tensor:
         """Random directions where there are none: of tokens, or of a whole row, that nothing depends on."""
@@ -167,7 +185,11 @@ class VAT(RPT):
                 step = (size * direction).detach().requires_grad_()
                 logits = self._logits(inner, inputs, lambda x, step=step: x.detach() + step.to(x.dtype))  # type: ignore[misc]
                 value = self.divergence.from_logits(target, logits).sum()
-                (gradient,) = torch.autograd.grad(value, step)
+                (slope,) = torch.autograd.grad(value, logits)
+                # As small as the step squared, which float16 cannot hold; only its direction counts.
+                largest = slope.abs().amax(dim=tuple(range(1, slope.dim())), keepdim=True)
+                slope = slope / torch.where(largest > 0, largest, torch.ones_like(largest))
+                (gradient,) = torch.autograd.grad(logits, step, slope)
             direction = directions(gradient, mask, self.norm, fallback=start)
         return direction
 

@@ -345,11 +345,26 @@ def test_list_names_everything(run: Run) -> None:
 def test_doctor_says_what_each_dtype_resolves(run: Run, model_folder: Path) -> None:
     code, out, err = run("doctor", "--model", model_folder, "--preset", "paper", "--json")
     assert code == 0, err
-    by_dtype = {row["dtype"]: row for row in json.loads(out)["resolution"]}
+    report = json.loads(out)
+    assert (report["regularizer"], report["radius"], report["radius_unit"]) == ("vat", 1e-3, "absolute")
+    by_dtype = {row["dtype"]: row for row in report["resolution"]}
     assert by_dtype["float32"]["share"] > 0.99
+    assert by_dtype["float32"]["above"] > 0.99
     assert by_dtype["bfloat16"]["share"] < 0.5
     assert by_dtype["bfloat16"]["smallest_radius"] > 1e-3
-    assert "bfloat16" in run("doctor", "--model", model_folder)[1]
+    code, out, err = run("doctor", "--model", model_folder, "--reg", "rpt")
+    assert code == 0, err
+    assert "rpt at site 'output': radius 0.1 (token_norm)" in out
+    lines = {line.split()[1]: line.split("│")[1:-1] for line in out.splitlines() if "float" in line}
+    kept = {dtype: float(cells[3].strip(" %")) for dtype, cells in lines.items()}
+    assert 100 == kept["float32"] > kept["bfloat16"] > 90
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_doctor_looks_at_nothing_but_noise(run: Run, model_folder: Path) -> None:
+    code, out, err = run("doctor", "--model", model_folder, "--reg", "rdrop")
+    assert (code, out) == (2, "")
+    assert "--reg: got 'rdrop', expected one of: rpt, vat" in one_line(err)
 
 
 @pytest.mark.parametrize(

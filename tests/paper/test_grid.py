@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ssl_pdr.config import load_recipe, make_config
+from ssl_pdr.config import make_config
 from ssl_pdr.errors import ConfigError, UnknownNameError
 from ssl_pdr.paper.figures import paper_tables
 from ssl_pdr.paper.grid import load_grid, paper_grid
+from ssl_pdr.recipe import load_recipe
 
 
 def test_rows_and_columns_are_those_of_the_paper() -> None:

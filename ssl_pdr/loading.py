@@ -1,0 +1,119 @@
+"""All that a run is made of, from its configuration: data, sets to evaluate on, model, regularizer; checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.data.checks import overlap
+from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
+from ssl_pdr.data.evaluation_sets import EvaluationSet, parts_of_corpus
+from ssl_pdr.data.question_corpus import shared_passages
+from ssl_pdr.data.tables import Table
+from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.evaluation import sets_of
+from ssl_pdr.materials import LEAKS, Materials, first_batch, prepare
+from ssl_pdr.methods import build_regularizer
+from ssl_pdr.outputs import RESERVED
+from ssl_pdr.progress import Listener
+from ssl_pdr.regularizers import Regularizer
+from ssl_pdr.tasks.base import fit_together, positions
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All that a run is made of.
+
+    Attributes:
+        config: with nothing left to guess.
+        materials: data.
+        sets: to evaluate on.
+        model: with its head.
+        regularizer: None for plain fine-tuning.
+    """
+
+    config: TrainConfig
+    materials: Materials
+    sets: list[EvaluationSet]
+    model: Any
+    regularizer: Regularizer | None
+
+
+def load(config: TrainConfig, listener: Listener) -> Loaded:
+    """Read, tokenize, build and rehearse.
+
+    Args:
+        config: resolved.
+        listener: told of stages and warnings.
+
+    Raises:
+        PDRError: for anything that the user can mend.
+    """
+    if config.precision == "fp16" and not torch.accelerator.is_available():
+        raise ConfigError("--precision fp16 needs a GPU, whose loss scaling it relies on; use bf16 or float32")
+    materials = prepare(config, listener)
+    config = dataclasses.replace(config, task=materials.task.name, data_fingerprint=materials.fingerprint)
+    sets = _sets(config, materials)
+    for warning in materials.warnings:
+        listener.warn(warning)
+    listener.stage("loading the model")
+    set_seed(config.seed)  # the head's weights are drawn
+    model = materials.task.load_model(config.model)
+    model.config.update(materials.task.settings())
+    regularizer = build_regularizer(config)
+    _check_fit(model, materials, config)
+    _rehearse(config, materials, model, regularizer)
+    return Loaded(config, materials, sets, model, regularizer)
+
+
+def _sets(config: TrainConfig, materials: Materials) -> list[EvaluationSet]:
+    """The parts of the corpus and the further sets; those that hold training texts are told of."""
+    parts = parts_of_corpus(materials.corpus)
+    label_names = [] if config.task == "question-answering" else materials.corpus.label_names
+    further = sets_of(config.eval_on or (), label_names, config, [part.name for part in parts])
+    trained = {"training texts": materials.corpus.keys["train"]}
+    trained |= {f"texts of {c.name}": c.rows.keys for c in materials.corpora if isinstance(c.rows, Table)}
+    for one in further:
+        leaks = {
+            f"{name} that are also in {one.name}": int(overlap(keys, one.keys).sum()) for name, keys in trained.items()
+        }
+        if config.task == "question-answering":
+            shared = shared_passages(materials.corpus.train, one.rows)
+            leaks[f"questions of {one.name} about passages that are trained on"] = shared
+        for kind, count in leaks.items():
+            if count:
+                materials.notes[kind] = count
+                materials.warnings.append(LEAKS.format(kind=kind, count=count))
+    return [one.limited(config.eval_limit) for one in (*parts, *further)]
+
+
+def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:
+    """Refuse a model with too few positions or words for the rows, which would fail in the middle of a run."""
+    pools = Mixture([]) if materials.unlabelled is None else materials.unlabelled
+    lengths = MixedDataset(Mixture([materials.labelled]), pools, {"input_ids"}).lengths()
+    assert lengths is not None  # noqa: S101
+    longest = config.max_length if config.stream else int(lengths.max())
+    rooms = positions(model)
+    if rooms is not None and longest > rooms:
+        raise ModelError(f"rows have up to {longest} tokens, the model has {rooms} positions; use --max-length {rooms}")
+    fit_together(model, materials.tokenizer)
+
+
+def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer: Regularizer | None) -> None:
+    """Two rows through the regularizer: what cannot work fails before anything of an older run is touched."""
+    batch = first_batch(config, materials)
+    if regularizer is None or config.alpha == 0:
+        return
+    rows = [materials.labelled[row["row"]] for row in batch if row["label"] is not None][:2] or [materials.labelled[0]]
+    taken = {*inspect.signature(model.forward).parameters, *RESERVED}
+    inputs = PaddingCollator.like(materials.tokenizer)([{k: v for k, v in row.items() if k in taken} for row in rows])
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.precision)
+    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        regularizer(model.train(), inputs, row_ids=torch.arange(len(rows)))
+    set_seed(config.seed)

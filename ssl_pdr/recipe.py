@@ -1,0 +1,87 @@
+"""Keys and values from strict TOML recipes and from `--set`, checked against `TrainConfig`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.errors import ConfigError
+
+
+def load_recipe(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a TOML recipe, checked against `TrainConfig`.
+
+    Raises:
+        ConfigError: for a missing or broken file, an unknown key (with the nearest one) or a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = ", ".join(sorted(str(p) for p in Path("recipes").glob("*.toml")))
+        hint = f"; recipes here: {near}" if near else ""
+        raise ConfigError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}{hint}") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return {key: check_value(key, value, where=str(path)) for key, value in values.items()}
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """One `key=value` of `--set`: the value is read as TOML where it is that, else as a string.
+
+    Example:
+        >>> parse_setting("weight_decay=0.1"), parse_setting("data=mine.csv")
+        (('weight_decay', 0.1), ('data', 'mine.csv'))
+    """
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set expects key=value, got {setting!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return key, check_value(key, value, where="--set")
+
+
+def check_value(key: str, value: Any, *, where: str) -> Any:
+    """`value` if `key` is known and takes its type; whole numbers are taken for fractions.
+
+    Raises:
+        ConfigError: naming `where` it was found, and the nearest key if there is no such key.
+    """
+    known = typing.get_type_hints(TrainConfig)
+    name = key.replace("-", "_")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; keys are: {', '.join(known)}"
+        raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+    accepted = [t for t in _members(known[name]) if t is not type(None)]
+    if type(value) in accepted:
+        return value
+    several = [value] if isinstance(value, str) else value
+    if tuple[str, ...] in accepted and isinstance(several, list | tuple) and all(isinstance(v, str) for v in several):
+        return tuple(several)
+    if type(value) is int and float in accepted and abs(value) < 10**300:
+        return float(value)
+    expected = " or ".join(_KINDS[t] for t in accepted)
+    raise ConfigError(f"{where}: {key} must be {expected}, got {value!r}")
+
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts",
+}
+
+
+def _members(annotation: Any) -> tuple[type, ...]:
+    return typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
