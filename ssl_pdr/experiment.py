@@ -257,7 +257,7 @@ def _trainer(loaded: Loaded, folder: RunFolder, processes: Processes) -> PDRTrai
         dataloader_pin_memory=torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
-        use_cpu=processes.on_cpu,
+        use_cpu=processes.on_cpu or not torch.accelerator.is_available(),  # bf16 on the CPU wants it said
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
     )

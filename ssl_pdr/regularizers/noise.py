@@ -39,6 +39,7 @@ from ssl_pdr.sites import Transform, undistributed, unwrap, within
 
 # In half precision, after how many batches to look again whether the noise is resolved.
 _CHECK_EVERY = 16
+_LEAST_RADIUS = 1e-18  # whose square float32 can hold, with a factor of a small token's norm
 
 
 class DivergenceRegularizer(Regularizer):
@@ -162,6 +163,8 @@ class RPT(DivergenceRegularizer):
             raise ConfigError(f"order must be 1 (the divergence) or 2 (its second-order form), got {order}")
         if order == 2 and self.divergence.curvature is None:
             raise ConfigError(f"order=2 needs a divergence that is smooth at 1, which {self.divergence.name!r} is not")
+        if order == 2 and 0 < radius < _LEAST_RADIUS:
+            raise ConfigError(f"of order 2, R is as small as the radius squared: expected at least 1e-18, got {radius}")
         self.radius = radius
         self.radius_unit = radius_unit
         self.norm = norm

@@ -18,7 +18,9 @@ from ssl_pdr.regularizers.search import worst_direction
 from ssl_pdr.sites import undistributed, unwrap
 
 SEARCHES = ("exact", "power")
-_STEP = 0.03  # of the token norm, along which a difference of logits stands for a derivative
+# Of the token norm, along which a difference of logits stands for a derivative; in half precision a larger one, which rounding
+# does not drown. Noise of a whole sequence gathers on few tokens, where logits soon bend.
+_STEP, _COARSE_STEP = 1e-3, 3e-2
 
 
 @register_regularizer("vat")
@@ -151,7 +153,7 @@ class VAT(RPT):
 
     def _mover(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Callable[[Tensor], Tensor]:
         """From a direction to the logits at a small step along it, under the dropout masks of the clean pass."""
-        size = noise_radius(_STEP, "token_norm", *site_of(clean))
+        size = noise_radius(_COARSE_STEP if clean.dtype.itemsize < 4 else _STEP, "token_norm", *site_of(clean))
 
         def move(direction: Tensor) -> Tensor:
             with torch.no_grad(), replayed(clean.state, unwrap(model)):

@@ -161,6 +161,17 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(basic: list[object], tm
         (["--div", "shll"], "unknown divergence 'shll'; did you mean 'shl'"),
         (["--div", "power:x"], "power"),
         (["--site", "outputs"], "unknown site 'outputs'; did you mean 'output'"),
+        (["--search", "exat"], "unknown search 'exat'; did you mean 'exact'"),
+        (["--search-steps", "3"], "the exact search has no steps, got 3; they belong to search='power'"),
+        (["--search", "power", "--search-products", "3"], "they belong to search='exact'"),
+        (["--order", "3"], "--order must be 1 (the divergence) or 2 (its second-order form), got 3"),
+        (["--order", "2", "--div", "tv"], "needs a divergence that is smooth at 1, which 'tv' is not"),
+        (["--norm", "row"], "unknown norm 'row'"),
+        (["--precision", "fp8"], "unknown precision 'fp8'"),
+        (
+            ["--precision", "bf16", "--preset", "paper"],
+            "bfloat16 keeps only 0% of a row's noise; use a radius of at least 0.0",
+        ),
         (["--data", "reviews_none.csv"], "there is no file"),
         (["--data", "pydocs-topic"], "did you mean 'pydocs-topics'"),
         (["--text-column", "txt"], "no column 'txt'"),
@@ -205,6 +216,31 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         "line 2 is not valid utf-8; name the encoding with --encoding",
     ),
 }
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator, which takes float16")
+def test_float16_wants_an_accelerator(run: Run, basic: list[object]) -> None:
+    code, out, err = run(*basic, "--precision", "fp16")
+    assert (code, out) == (2, "")
+    assert "use bf16 or float32" in one_line(err)
+
+
+def test_half_precision_says_in_the_log_what_it_leaves(run: Run, basic: list[object], tmp_path: Path) -> None:
+    code, out, err = run(*basic, "--precision", "bf16", "--radius", 0.5, "--json")
+    assert code == 0, err
+    objective = json.loads(out)["objective"]
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert 0.5 < log[0]["noise_kept"] < 1
+    assert 0 < log[0]["r_rounding"] < log[0]["r"]
+    assert objective["r"] > 0
+
+
+def test_the_second_order_form_trains_at_the_radius_that_half_precision_loses(run: Run, basic: list[object]) -> None:
+    code, out, err = run(*basic, "--precision", "bf16", "--preset", "paper", "--order", 2, "--json")
+    assert code == 0, err
+    objective = json.loads(out)["objective"]
+    assert objective["r"] > 0
+    assert objective["r_zero_noise"] is None
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
