@@ -40,7 +40,7 @@ format: setup  ## Mend style and formatting
 	$(BIN)/ruff format .
 
 bench: setup  ## Measure what a training step costs
-	$(BIN)/python -m benchmarks.step_cost
+	$(BIN)/python -m benchmarks.step_cost --only cost
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache runs

@@ -33,7 +33,6 @@ from ssl_pdr.data.pydocs import load_pydocs_topics
 from ssl_pdr.data.pydocs_qa import load_pydocs_qa
 from ssl_pdr.perturbation import directions, replayed
 from ssl_pdr.regularizers.base import CleanPass
-from ssl_pdr.regularizers.noise import site_of
 from ssl_pdr.sites import find_site, hooked
 from ssl_pdr.tasks.question_answering import QuestionAnswering
 
@@ -156,7 +155,7 @@ class Best:
     """
 
     def __init__(self, clean: CleanPass) -> None:
-        embeddings, self.mask = site_of(clean)
+        embeddings, self.mask = clean.at_site
         heads = clean.logits if clean.logits.dim() == 3 else clean.logits.unsqueeze(1)
         parts = []
         for logits in heads.unbind(dim=1):
@@ -211,7 +210,7 @@ class Best:
 
 def classical(of: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, radius: float, norm: str) -> Tensor:
     """One step as it is published: the gradient of a textbook KL at a random direction times the radius."""
-    embeddings, mask = site_of(clean)
+    embeddings, mask = clean.at_site
     start = directions(torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0)), mask, norm)
     noise = (radius * start).requires_grad_()
     shifted = hooked(of, find_site(of, "output"), lambda x: x.detach() + noise)

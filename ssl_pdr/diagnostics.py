@@ -67,9 +67,7 @@ def rounding(
     """
     if not isinstance(regularizer, RPT) or regularizer.labelled_only or regularizer.order == 2:
         return None
-    embeddings, mask = clean.embeddings, clean.mask
-    assert embeddings is not None  # noqa: S101
-    assert mask is not None  # noqa: S101
+    embeddings, mask = clean.at_site
     with torch.no_grad():
         rows = torch.arange(len(embeddings), device=embeddings.device)
         normal = keyed_normal(NoiseKey(regularizer.seed), rows, token_positions(mask), embeddings.shape[-1])
@@ -142,9 +140,7 @@ def _resolution(model: nn.Module, inputs: Mapping[str, Any], regularizer: RPT) -
     row_ids = torch.arange(len(clean.logits))
     noise = regularizer.noise(model, inputs, clean, row_ids=row_ids)
     clean = clean.without_graph()
-    embeddings, mask = clean.embeddings, clean.mask
-    assert embeddings is not None  # noqa: S101
-    assert mask is not None  # noqa: S101
+    embeddings, mask = clean.at_site
 
     def effect(noise: Tensor) -> Tensor:
         return regularizer.at_noise(model, inputs, clean, noise)

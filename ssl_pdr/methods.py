@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.divergences import get_divergence
+from ssl_pdr.errors import ConfigError
 from ssl_pdr.regularizers import (
     RPT,
     VAT,
@@ -40,6 +41,9 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
         "seed": config.seed,
     }
     taken = inspect.signature(cls).parameters
+    for name, value, without in (("order", config.order, 1), ("norm", config.norm, "token")):
+        if name not in taken and value != without:
+            raise ConfigError(f"--{name} {value} is for rpt and vat, got --reg {config.reg}")
     regularizer = cls(**{name: value for name, value in options.items() if name in taken})
     if config.preset == "published-code":
         _as_published(regularizer)

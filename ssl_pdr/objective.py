@@ -148,7 +148,8 @@ class Objective:
             ce = clean.logits.new_zeros((), dtype=torch.promote_types(clean.logits.dtype, torch.float32))
         else:
             clean = regularizer.clean_pass(model, batch)
-            if backward is not None and regularizer.wants_gradient(clean) and torch.finfo(clean.dtype).tiny < _LEAST:
+            early = regularizer.wants_gradient(clean) and torch.finfo(clean.dtype).tiny < _LEAST
+            if backward is not None and torch.is_grad_enabled() and early:
                 clean, ce = _differentiated(clean, batch["labels"], counts, backward)
             else:
                 ce = _cross_entropy(clean.logits, batch["labels"], counts)
@@ -227,8 +228,7 @@ def _differentiated(
     clean: CleanPass, labels: Tensor, counts: Counts, backward: Callable[[Tensor], Any]
 ) -> tuple[CleanPass, Tensor]:
     """The clean pass with the gradient of the cross-entropy of two classes, and that cross-entropy, without graph."""
-    embeddings = clean.embeddings
-    assert embeddings is not None  # noqa: S101
+    embeddings, _ = clean.at_site
     logits = clean.logits.float() if clean.logits.dtype.itemsize < 4 else clean.logits
     targets = labels.to(logits.device).unsqueeze(1)
     odds = logits.gather(1, 1 - targets) - logits.gather(1, targets)

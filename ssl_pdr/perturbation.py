@@ -129,7 +129,8 @@ def directions(vectors: Tensor, mask: Tensor, norm: str, fallback: Tensor | None
 
 def keyed_sign(key: NoiseKey, rows: Tensor) -> Tensor:
     """A fair coin, 1 or −1, that is a pure function of (key, row), (B, 1, 1), float32."""
-    heads = keyed_normal(key, rows, torch.zeros_like(rows).unsqueeze(1), 1) >= 0
+    beyond = torch.full_like(rows, 1 << 30).unsqueeze(1)  # where no token is: its noise is another number
+    heads = keyed_normal(key, rows, beyond, 1) >= 0
     return torch.where(heads, 1.0, -1.0)
 
 
@@ -258,7 +259,9 @@ def check_resolution(
     fate = Fate(embeddings, noise, compute_dtype(embeddings) if dtype is None else dtype, effect)
     size = float(noise.norm(dim=-1).max())
     if size == 0.0:
-        raise ModelError("the radius underflows: no noise is left of it at all; choose a larger one")
+        raise ModelError(
+            "no noise is left at all: the radius underflows, choose a larger one, or every token is masked"
+        )
     if (lost := fate.lost()) is None:
         return
     factor = fate.smallest_factor(at_least=2.0)

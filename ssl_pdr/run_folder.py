@@ -15,6 +15,9 @@ from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write
 from ssl_pdr.recipe import check_value, load_recipe
 
+# What runs meant by what they do not say: there was no choice of it then.
+_BEFORE = {"search": "power"}
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -147,7 +150,7 @@ class RunFolder:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.config} is not valid TOML: {error}") from None
         checked = {key: check_value(key, value, where=str(self.config)) for key, value in values.items()}
-        return make_config({**checked, "output": str(self.path)})
+        return make_config(_BEFORE, checked, {"output": str(self.path)})
 
     @property
     def is_run(self) -> bool:
@@ -170,7 +173,7 @@ class RunFolder:
             result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise OutputError(f"cannot read {self.result}: {error}; train it anew") from None
-        config = make_config(load_recipe(self.config), {"output": str(self.path)})
+        config = make_config(_BEFORE, load_recipe(self.config), {"output": str(self.path)})
         if config.split is not None and self.split.is_file():  # the run has a copy of its own
             config = dataclasses.replace(config, split=str(self.split))
         return config, result

@@ -164,12 +164,18 @@ class PDRTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The objective while training; the model's own loss in evaluation, which runs without gradients."""
+        """The objective while training; the model's own loss in evaluation, which runs without gradients.
+
+        While training it may have differentiated the cross-entropy when it returns (see `Objective`), unless it is overridden.
+        """
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # Distributed training averages gradients over processes; the objective's counts are global already.
         world = self.args.world_size
-        parts = self.objective(model, inputs, self._counts, backward=lambda loss: self._early(loss * world))
+        # Whoever overrides this method may do something to the loss, and has to get all of it.
+        alone = type(self).compute_loss is PDRTrainer.compute_loss
+        early = (lambda loss: self.accelerator.backward(loss * world)) if alone else None
+        parts = self.objective(model, inputs, self._counts, backward=early)
         self._check_finite(parts)
         self._sums.add(self.state.global_step, self._counts, parts, self._measured(model, parts))
         loss = parts.loss * world
@@ -189,11 +195,6 @@ class PDRTrainer(Trainer):
                 "lower the learning rate, α or the radius"
             )
         super().save_model(output_dir, _internal_call)
-
-    def _early(self, loss: Tensor) -> None:
-        """Differentiate a part of the loss before the rest; gradients stay on this process until the rest's are there."""
-        with torch.autocast(loss.device.type, enabled=False):  # for passes forward only
-            self.accelerator.backward(loss)
 
     def _measured(self, model: nn.Module, parts: LossParts) -> dict[str, Tensor]:
         """This batch's shares in what is measured now and then: R without noise, and what the dtype leaves of noise and R."""

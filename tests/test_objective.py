@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ssl_pdr import RPT, VAT, Counts, Objective, RDrop
 from ssl_pdr.errors import ConfigError
@@ -110,3 +112,33 @@ def test_embeddings_that_are_used_again_keep_their_graph() -> None:
     regularizer.embeddings = "reused"
     Objective(regularizer)(model, {**batch, "labels": torch.full((4,), -100)}).loss.backward()
     assert model.bert.embeddings.word_embeddings.weight.grad.norm() > 0
+
+
+def test_rows_of_weight_zero_are_no_part_of_r_without_noise() -> None:
+    model, batch = tiny_bert(dropout=0.3), tiny_batch()
+    objective = Objective(RPT("kl", 0.5))
+    labelled = {**batch, "labels": torch.tensor([0, 1, 2, -100]), "row_weight": torch.tensor([1.0, 0.0, 1.0, 0.0])}
+    counts = Counts.of(labelled)
+    parts = objective(model, labelled, counts)
+    torch.manual_seed(7)
+    whole = objective.at_zero_noise(model, parts, counts)
+    heavy = tuple(({**one, "row_weight": torch.ones_like(one["row_weight"])}, clean) for one, clean in parts.passes)
+    torch.manual_seed(7)
+    other = objective.at_zero_noise(model, replace(parts, passes=heavy), counts)
+    assert whole is not None
+    assert other is not None
+    assert 0 < float(whole) < float(other)
+
+
+def test_float16_cannot_hold_the_least_gradient_and_takes_a_product() -> None:
+    model, batch = tiny_bert(num_labels=2, dropout=0.0, dtype=torch.float16), tiny_batch()
+    called: list[Tensor] = []
+
+    def early(ce: Tensor) -> None:
+        called.append(ce)
+        torch.autograd.backward(ce)
+
+    Objective(VAT("kl", 2.0))(model, {**batch, "labels": torch.tensor([0, 1, 1, 0])}, backward=called.append)
+    assert not called
+    Objective(VAT("kl", 2.0))(model.float(), {**batch, "labels": torch.tensor([0, 1, 1, 0])}, backward=early)
+    assert len(called) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 
@@ -349,3 +350,17 @@ def test_registry_lists_finds_and_extends() -> None:
 def test_senseless_options_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_the_classical_search_finds_its_direction_in_float16() -> None:
+    """The slope of a divergence at a small step is too small for that dtype unless it is scaled."""
+    model, batch, rows = tiny_bert(num_labels=2, dropout=0.0), tiny_batch(), torch.arange(4)
+    with torch.no_grad():
+        model.classifier.weight *= 1e-2  # a posterior that is nearly flat, as in the beginning
+    regularizer = VAT("kl", 1e-2, search="power")
+    found = []
+    for one in (model, copy.deepcopy(model).half()):
+        clean = regularizer.clean_pass(one, batch)
+        found.append(regularizer.noise(one, batch, clean, row_ids=rows).float())
+    cosine = torch.nn.functional.cosine_similarity(*found, dim=-1)[batch["attention_mask"].bool()]
+    assert cosine.min() > 0.9

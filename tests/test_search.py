@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl_pdr import VAT
+from ssl_pdr import VAT, Objective
+from ssl_pdr.perturbation import mean_token_norm
 from ssl_pdr.regularizers.search import worst_direction
+from ssl_pdr.sites import find_site, hooked
 from ssl_pdr.theory import FromSite, linearise
 from tests.conftest import tiny_batch, tiny_bert, tiny_config
 from tests.linear import LinearSoftmax
@@ -449,3 +451,69 @@ def test_its_benchmark_runs_and_finds_the_exact_search_exact(tmp_path: Path) -> 
             assert found["classical, 0.001"]["mean"] < found["exact"]["mean"]
     for cell in parts["many"]["cells"]:
         assert all(share["mean"] <= 1 + 1e-6 for found in cell["norms"].values() for share in found.values())
+
+
+@pytest.mark.parametrize("classes", [2, 3, 14])
+@pytest.mark.parametrize("norm", ["token", "sequence"])
+def test_without_gradients_the_values_are_the_same(classes: int, norm: str) -> None:
+    """For diagnostics: nothing is left behind, and R is what it is in training."""
+    model, batch = tiny_bert(num_labels=classes, dropout=0.0), tiny_batch()
+    for order in (1, 2):
+        regularizer = VAT("kl", 0.3, norm=norm, order=order)
+        with_graph = regularizer(model, batch, row_ids=torch.arange(4))
+        objective = Objective(regularizer)
+        labelled = {**batch, "labels": torch.tensor([0, 1, 1, -100]), "row_id": torch.arange(4)}
+        whole = objective(model, labelled)
+        with torch.no_grad():
+            torch.testing.assert_close(regularizer(model, batch, row_ids=torch.arange(4)), with_graph.detach())
+            torch.testing.assert_close(objective(model, labelled, backward=Tensor.backward).loss, whole.loss.detach())
+        assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("classes", [2, 4, 14])
+def test_weights_that_are_no_numbers_make_r_one_not_an_error_of_linear_algebra(classes: int) -> None:
+    model, batch = tiny_bert(num_labels=classes), tiny_batch()
+    regularizer = VAT("shl")
+    regularizer(model, batch)  # the self-test is over
+    with torch.no_grad():
+        model.classifier.weight.fill_(torch.nan)
+    assert regularizer(model, batch).isnan().all()
+
+
+@pytest.mark.parametrize("classes", [14, 40])
+def test_the_rounds_look_under_the_masks_of_the_clean_pass_and_leave_random_numbers_alone(classes: int) -> None:
+    model, batch = tiny_bert(num_labels=classes, dropout=0.5), tiny_batch()
+    regularizer = VAT("kl", rounds=2)
+    regularizer.clean_pass(model, batch)
+    torch.manual_seed(4)
+    clean = regularizer.clean_pass(model, batch)
+    before = torch.get_rng_state()
+    found = regularizer.noise(model, batch, clean, row_ids=torch.arange(4))
+    assert torch.equal(torch.get_rng_state(), before)
+
+    def move(direction: Tensor) -> Tensor:
+        torch.manual_seed(4)
+        size = 1e-3 * mean_token_norm(clean.embeddings, clean.mask)[:, None, None]
+        with torch.no_grad(), hooked(model, find_site(model, "output"), lambda x: x + size * direction):
+            return model(**batch).logits
+
+    expected = worst_direction(clean.logits, clean.embeddings, clean.mask, rounds=2, move=move)
+    cosine = (found * expected).sum(-1)[clean.mask].abs()
+    torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=1e-3, atol=0)
+
+
+def test_the_search_frees_the_graph_that_serves_nobody_else() -> None:
+    model, batch = tiny_bert(num_labels=3), tiny_batch()
+    regularizer = VAT("kl")
+    clean = regularizer.clean_pass(model, batch, hold_still=True)
+    regularizer.noise(model, batch, clean)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(clean.logits.sum(), clean.embeddings)
+
+
+def test_where_rounds_would_be_dearer_all_outcomes_are_told_apart() -> None:
+    model, batch = tiny_bert(num_labels=4, dropout=0.0), tiny_batch()
+    rows = torch.arange(4)
+    whole, few = VAT("kl"), VAT("kl", products=2, rounds=1)
+    noise = [r.noise(model, batch, r.clean_pass(model, batch), row_ids=rows) for r in (whole, few)]
+    assert torch.equal(noise[0], noise[1])

@@ -86,7 +86,7 @@ def test_the_gradient_is_linear_in_the_squared_radius_until_that_leaves_the_dtyp
     assert float(unit.norm()) > 0
     for radius in (1e-6, 1e-15):
         torch.testing.assert_close(gradient(radius) / radius**2, unit, rtol=1e-3, atol=1e-3 * float(unit.abs().max()))
-    with pytest.raises(ConfigError, match="expected at least 1e-18, got 1e-25"):
+    with pytest.raises(ConfigError, match="expected a radius of at least 1e-18, got 1e-25"):
         gradient(1e-25)
 
 

@@ -583,3 +583,21 @@ def test_two_processes_take_the_steps_of_one_and_hand_over_to_it(tmp_path: Path)
     resumed, rest = streamed(tmp_path, Corpus(60), labelled=21, size=4, dropout=0.0, optim="sgd")
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
     assert rest.steps == {step: ids for step, ids in seen.steps.items() if step >= 4}
+
+
+def test_whoever_changes_the_loss_changes_all_of_it(tmp_path: Path) -> None:
+    """Two classes and a detached clean side: the cross-entropy would be differentiated before a subclass sees the loss."""
+
+    class Half(PDRTrainer):
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            return 0.5 * super().compute_loss(*args, **kwargs)
+
+    norms = []
+    for kind in (PDRTrainer, Half):
+        model = tiny_bert(num_labels=2, dropout=0.0)
+        options = arguments(tmp_path, num_train_epochs=1, max_grad_norm=1e9)
+        data = [{**row, "labels": row["labels"] % 2} for row in rows(8)]
+        trainer = kind(model, options, train_dataset=data, regularizer=VAT("kl", 0.3))
+        trainer.train()
+        norms.append(trainer.state.log_history[0]["grad_norm"])
+    assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-4)

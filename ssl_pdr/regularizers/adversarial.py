@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import UNLABELLED, per_row
 from ssl_pdr.perturbation import NoiseKey, noise_radius, replayed, unit_directions
-from ssl_pdr.regularizers.base import CleanPass, Dropout, frozen, register_regularizer
-from ssl_pdr.regularizers.noise import RPT, site_of
+from ssl_pdr.regularizers.base import CleanPass, Dropout, frozen, register_regularizer, with_gradient
+from ssl_pdr.regularizers.noise import RPT
 from ssl_pdr.sites import undistributed, unwrap
 
 
@@ -94,12 +94,12 @@ class AdversarialTraining(RPT):
         return None
 
     def _keep(self, embeddings: Tensor) -> Tensor:
-        return embeddings if embeddings.requires_grad else embeddings.detach().requires_grad_()
+        return with_gradient(embeddings)
 
     def _direction(
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, key: NoiseKey, rows: Tensor
     ) -> Tensor:
-        embeddings, mask = site_of(clean)
+        embeddings, mask = clean.at_site
         start = self._random_direction(clean, key, rows)
         labels = _labels(inputs, clean)
         size = noise_radius(self.radius, self.radius_unit, embeddings, mask)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ssl_pdr.errors import ConfigError
+from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.execution import check_execution, check_posterior
 from ssl_pdr.outputs import model_inputs, read_logits
 from ssl_pdr.perturbation import NoiseKey, RandomState, compute_dtype, token_mask
@@ -46,6 +46,17 @@ class CleanPass:
     held_still: bool = False
     gradient: Tensor | None = None
     dtype: torch.dtype = torch.float32
+
+    @property
+    def at_site(self) -> tuple[Tensor, Tensor]:
+        """Embeddings and mask.
+
+        Raises:
+            ModelError: where there are none.
+        """
+        if self.embeddings is None or self.mask is None:
+            raise ModelError("this clean pass has kept no embeddings: it comes from a regularizer without a site")
+        return self.embeddings, self.mask
 
     def without_graph(self) -> CleanPass:
         """The same values, so that the graph can be freed."""
@@ -86,7 +97,10 @@ class Regularizer(ABC):
 
     @property
     def clean_is_constant(self) -> bool:
-        """Whether no gradient of R goes through the clean pass: then that of rows without a label holds parameters still."""
+        """Whether no gradient of R goes through the clean pass: then that of rows without a label holds parameters still.
+
+        A subclass whose `penalty` differentiates the clean posterior has to return False: those rows have no graph there otherwise.
+        """
         return False
 
     def wants_gradient(self, clean: CleanPass) -> bool:
@@ -183,6 +197,11 @@ class Regularizer(ABC):
             return NoiseKey(self.seed, self.epoch), row_ids.to(clean.logits.device)
         self._calls += 1
         return NoiseKey(self.seed, self.epoch, self._calls), torch.arange(len(clean.logits), device=clean.logits.device)
+
+
+def with_gradient(embeddings: Tensor) -> Tensor:
+    """The embeddings, in a graph that begins here if it has not begun before."""
+    return embeddings if embeddings.requires_grad else embeddings.detach().requires_grad_()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ssl_pdr.regularizers.base import (
     TargetGrad,
     check_target_grad,
     register_regularizer,
+    with_gradient,
 )
 from ssl_pdr.sites import Transform
 
@@ -122,7 +123,7 @@ class JacobianRegularizer(Regularizer):
         return total / count * outcomes / heads
 
     def _keep(self, embeddings: Tensor) -> Tensor:
-        return embeddings if embeddings.requires_grad else embeddings.detach().requires_grad_()
+        return with_gradient(embeddings)
 
     def _logits(self, model: nn.Module, inputs: Mapping[str, Any], transform: Transform | None) -> Tensor:
         with torch.enable_grad(), plain_attention(model, "jr and wjr differentiate twice"):
@@ -156,8 +157,6 @@ def _squared_gradient(outputs: Tensor, weights: Tensor, clean: CleanPass) -> Ten
 
     `weights` may depend on the embeddings: they are held still for this derivative, not for the next one.
     """
-    embeddings, mask = clean.embeddings, clean.mask
-    assert embeddings is not None  # noqa: S101
-    assert mask is not None  # noqa: S101
+    embeddings, mask = clean.at_site
     (gradient,) = torch.autograd.grad(outputs, embeddings, weights, create_graph=True)
     return (gradient * mask.unsqueeze(-1)).square().sum(dim=(1, 2))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_pdr.divergences import Divergence, get_divergence
-from ssl_pdr.errors import ConfigError, ModelError
+from ssl_pdr.errors import ConfigError
 from ssl_pdr.execution import forward_mode
 from ssl_pdr.outputs import per_row
 from ssl_pdr.perturbation import (
@@ -37,8 +37,8 @@ from ssl_pdr.regularizers.base import (
 )
 from ssl_pdr.sites import Transform, undistributed, unwrap, within
 
-# In half precision, after how many batches to look again whether the noise is resolved.
-_CHECK_EVERY = 16
+# In half precision, after how many passes to look again whether the noise is resolved; odd, since a batch may take two.
+_CHECK_EVERY = 17
 _LEAST_RADIUS = 1e-18  # whose square float32 can hold, with a factor of a small token's norm
 
 
@@ -125,7 +125,7 @@ class RPT(DivergenceRegularizer):
 
     Raises:
         ConfigError: for a radius that is negative or not finite, an unknown name, or `order=2` of a divergence that is not
-            smooth at 1.
+            smooth at 1 or at a radius below 1e-18.
 
     Prefer `VAT` where robustness to an adversary matters more than the cost of the search.
 
@@ -164,7 +164,9 @@ class RPT(DivergenceRegularizer):
         if order == 2 and self.divergence.curvature is None:
             raise ConfigError(f"order=2 needs a divergence that is smooth at 1, which {self.divergence.name!r} is not")
         if order == 2 and 0 < radius < _LEAST_RADIUS:
-            raise ConfigError(f"of order 2, R is as small as the radius squared: expected at least 1e-18, got {radius}")
+            raise ConfigError(
+                f"of order 2, R is as small as the radius squared: expected a radius of at least 1e-18, got {radius}"
+            )
         self.radius = radius
         self.radius_unit = radius_unit
         self.norm = norm
@@ -212,7 +214,7 @@ class RPT(DivergenceRegularizer):
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, row_ids: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Of size 1, (B, T, E), and what to scale it to, (B, 1, 1)."""
-        embeddings, mask = site_of(clean)
+        embeddings, mask = clean.at_site
         key, rows = self._key(row_ids, clean)
         size = noise_radius(self.radius, self.radius_unit, embeddings, mask)
         return self._direction(model, inputs, clean, key, rows).detach(), size
@@ -223,7 +225,7 @@ class RPT(DivergenceRegularizer):
         return self._random_direction(clean, key, rows)
 
     def _random_direction(self, clean: CleanPass, key: NoiseKey, rows: Tensor) -> Tensor:
-        embeddings, mask = site_of(clean)
+        embeddings, mask = clean.at_site
         normal = keyed_normal(key, rows, token_positions(mask), embeddings.shape[-1])
         return directions(normal.to(torch.promote_types(embeddings.dtype, torch.float32)), mask, self.norm)
 
@@ -250,26 +252,26 @@ class RPT(DivergenceRegularizer):
     def _base(self, embeddings: Tensor, clean: CleanPass) -> Tensor:
         if self.embeddings == "fresh":
             return embeddings
-        reused = site_of(clean)[0]
+        reused = clean.at_site[0]
         return reused.detach() if self.embeddings == "reused_detached" else reused
 
     def _without_noise(self, clean: CleanPass) -> Transform | None:
         return None if self.embeddings == "fresh" else lambda x: self._base(x, clean)
 
     def _check_resolution(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, noise: Tensor) -> None:
-        """Of the first batch; in half precision now and then again, as training moves the embeddings."""
+        """Of the first pass; in half precision now and then again, as training moves the embeddings."""
         inner, narrow = unwrap(model), clean.dtype.itemsize < 4
-        batches = self._checked.get(inner, 0)
-        self._checked[inner] = batches + 1
-        if self.radius == 0 or batches % _CHECK_EVERY or (batches and not narrow):
+        passes = self._checked.get(inner, 0)
+        self._checked[inner] = passes + 1
+        if self.radius == 0 or passes % _CHECK_EVERY or (passes and not narrow):
             return
         check_resolution(
-            site_of(clean)[0],
+            clean.at_site[0],
             noise,
             dtype=clean.dtype,
             radius=self.radius,
             unit=self.radius_unit,
-            effect=partial(self.at_noise, model, inputs, clean) if narrow and not batches else None,
+            effect=partial(self.at_noise, model, inputs, clean) if narrow and not passes else None,
             instead="float32" if self.labelled_only else "order=2, or float32",
         )
 
@@ -327,13 +329,6 @@ class RDrop(DivergenceRegularizer):
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
         """None: all of R is at zero noise."""
         return None
-
-
-def site_of(clean: CleanPass) -> tuple[Tensor, Tensor]:
-    """The embeddings and the mask of a clean pass."""
-    if clean.embeddings is None or clean.mask is None:
-        raise ModelError("this clean pass has kept no embeddings: it comes from a regularizer without a site")
-    return clean.embeddings, clean.mask
 
 
 def _variance(logits: Tensor, slopes: Tensor) -> Tensor:

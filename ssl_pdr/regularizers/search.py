@@ -42,7 +42,8 @@ def worst_direction(
         mask: tokens that take noise, (B, T), bool.
         norm: of the direction: `token` (each has norm 1) or `sequence` (a row of n tokens has norm √n).
         products: at most so many for each posterior; None takes C − 1 of up to 12 outcomes, 1 of more.
-        rounds: that follow where there are more outcomes than products tell apart.
+        rounds: that come on top where there are more outcomes than products tell apart; where products alone are no dearer
+            they tell all apart.
         move: for them, from a direction to the logits at a small step along it, (B, C) or (B, H, C), no graph.
         retain_graph: whether the graph is needed afterwards; otherwise it is freed.
 
@@ -57,10 +58,15 @@ def worst_direction(
         >>> worst_direction(logits, x, torch.tensor([[True]]))
         tensor([[[-0.6000, -0.8000]]])
     """
-    heads = logits.unsqueeze(1) if logits.dim() == 2 else logits
-    heads = heads.float() if heads.dtype.itemsize < 4 else heads
-    count = _count(heads.shape[-1], products)
-    rounds = 0 if move is None or count == heads.shape[-1] - 1 else rounds
+    with torch.enable_grad():
+        heads = logits.unsqueeze(1) if logits.dim() == 2 else logits
+        heads = heads.float() if heads.dtype.itemsize < 4 else heads
+    posteriors, outcomes = heads.shape[1:]
+    count = _count(outcomes, products)
+    if move is None:
+        rounds = 0
+    elif posteriors * count + rounds >= posteriors * (outcomes - 1):  # to tell all apart is exact, and no dearer
+        count, rounds = outcomes - 1, 0
     with torch.enable_grad():
         contrasts, log_f, likely = _contrasts(heads, count)
         columns = contrasts.flatten(1).sum(dim=0)
@@ -76,11 +82,13 @@ def worst_direction(
         return directions(rows[:, 0], mask, norm)
     rooted = _rooted(rows, log_f)
     direction = _worst_of(rooted, mask, norm)
-    merged = _Merged(heads.detach(), likely, log_f[..., 1:].amax(dim=(1, 2), keepdim=True)) if rounds else None
+    if move is None or not rounds:
+        return direction
+    merged = _Merged(heads.detach(), likely, log_f[..., 1:].amax(dim=(1, 2), keepdim=True))
     for i in range(rounds):
-        assert merged is not None  # noqa: S101
-        assert move is not None  # noqa: S101
-        column = (merged.weights_along(move(direction)) * torch.where(merged.inside, heads, 0.0)).sum()
+        weights = merged.weights_along(move(direction))
+        with torch.enable_grad():
+            column = (weights * torch.where(merged.inside, heads, 0.0)).sum()
         row = _product(column, embeddings, mask, retain_graph=retain_graph or i + 1 < rounds).unsqueeze(1)
         rooted = torch.cat((rooted, row / scale), dim=1)
         direction = _worst_of(rooted, mask, norm)
@@ -129,7 +137,7 @@ class _Merged:
         change = torch.where(self.inside, moved.reshape(self.logits.shape).to(self.logits) - self.logits, 0.0)
         whole = _unit(self._root * (change - (self._share * change).sum(dim=-1, keepdim=True)))
         vector = whole
-        for had in (*self._had, *self._had):  # twice, or rounding leaves a part of those that have been had
+        for had in self._had:
             vector = vector - had * (had * vector).sum(dim=(1, 2), keepdim=True)
         new = vector.flatten(1).norm(dim=1)[:, None, None] > _NOTHING_NEW
         self._had.append(torch.where(new, _unit(vector), torch.zeros_like(vector)))
@@ -192,7 +200,10 @@ def _rooted(rows: Tensor, log_f: Tensor) -> Tensor:
 def _steepest(rooted: Tensor) -> Tensor:
     """The ε that has the largest ‖Aε‖ for its norm, (B, T, E), of any norm, and the sign that its largest weight has on the rows of A."""
     flat = rooted.flatten(2)
-    _, vectors = torch.linalg.eigh(flat @ flat.transpose(1, 2))
+    gram = flat @ flat.transpose(1, 2)
+    # A loss that is not finite has an error of its own, which the library's would come before.
+    finite = gram.isfinite().flatten(1).all(dim=1)[:, None, None]
+    _, vectors = torch.linalg.eigh(torch.where(finite, gram, torch.zeros_like(gram)))
     first = vectors[..., -1]
     # The sign of an eigenvector is whatever the routine leaves: it would differ between batch layouts and devices.
     largest = first.gather(-1, first.abs().argmax(dim=-1, keepdim=True))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ssl_pdr.divergences import Divergence
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.perturbation import NoiseKey, directions, keyed_sign, noise_radius, replayed
-from ssl_pdr.regularizers.base import CleanPass, Dropout, TargetGrad, frozen, register_regularizer
-from ssl_pdr.regularizers.noise import RPT, site_of
+from ssl_pdr.regularizers.base import CleanPass, Dropout, TargetGrad, frozen, register_regularizer, with_gradient
+from ssl_pdr.regularizers.noise import RPT
 from ssl_pdr.regularizers.search import worst_direction
 from ssl_pdr.sites import undistributed, unwrap
 
@@ -43,9 +43,9 @@ class VAT(RPT):
         divergence: name or object.
         radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
         search: `exact` or `power`.
-        products: of an exact search, for each posterior; None takes m − 1 for m ≤ 12 outcomes, for more one and then `rounds`.
+        products: of an exact search, for each posterior; None takes m − 1 for m ≤ 12 outcomes, for more one; `rounds` come on top.
         rounds: of an exact search, where there are more outcomes than products tell apart, such as the positions of an answer: a
-            forward pass and a product each. The direction is then not quite the best, but better than the classical one.
+            forward pass and a product each. The direction is then not quite the best, but on average better than the classical one.
         steps: K ≥ 1, steps of the search `power`.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
         norm: `token`: every token's noise has norm c; `sequence`: a row of n tokens has noise of norm c√n altogether.
@@ -57,7 +57,7 @@ class VAT(RPT):
 
     Raises:
         ConfigError: for a radius that is negative or not finite, steps or products below 1 or of the other search, an unknown
-            name, or `order=2` of a divergence that is not smooth at 1.
+            name, or `order=2` of a divergence that is not smooth at 1 or at a radius below 1e-18.
 
     Source: Miyato et al., TPAMI 2018; Cheng et al., NAACL 2021, Eq. 4, 6 and 7.
 
@@ -109,6 +109,8 @@ class VAT(RPT):
             raise ConfigError(f"the exact search has no steps, got {steps}; they belong to search='power'")
         if search == "power" and products is not None:
             raise ConfigError(f"the search 'power' has no products, got {products}; they belong to search='exact'")
+        if search == "power" and rounds > 1:
+            raise ConfigError(f"the search 'power' has no rounds, got {rounds}; they belong to search='exact'")
         self.search = search
         self.products = products
         self.rounds = rounds
@@ -133,12 +135,12 @@ class VAT(RPT):
     ) -> Tensor:
         if self.search == "power":
             return self._climbed(model, inputs, clean, self._random_direction(clean, key, rows))
-        embeddings, mask = site_of(clean)
+        embeddings, mask = clean.at_site
         if clean.gradient is not None:
             found = directions(clean.gradient, mask, self.norm)
         else:
-            # Gradient checkpointing runs the forward pass again, and has to find the parameters as they were.
-            with frozen(model) if clean.held_still else nullcontext():
+            # Gradient checkpointing runs the forward pass again, and has to find everything as it was.
+            with torch.enable_grad(), frozen(model) if clean.held_still else nullcontext():
                 found = worst_direction(
                     clean.logits,
                     embeddings,
@@ -153,7 +155,7 @@ class VAT(RPT):
 
     def _mover(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Callable[[Tensor], Tensor]:
         """From a direction to the logits at a small step along it, under the dropout masks of the clean pass."""
-        size = noise_radius(_COARSE_STEP if clean.dtype.itemsize < 4 else _STEP, "token_norm", *site_of(clean))
+        size = noise_radius(_COARSE_STEP if clean.dtype.itemsize < 4 else _STEP, "token_norm", *clean.at_site)
 
         def move(direction: Tensor) -> Tensor:
             with torch.no_grad(), replayed(clean.state, unwrap(model)):
@@ -163,7 +165,7 @@ class VAT(RPT):
 
     def _with_random_rest(self, found: Tensor, clean: CleanPass, key: NoiseKey, rows: Tensor) -> Tensor:
         """Random directions where there are none: of tokens, or of a whole row, that nothing depends on."""
-        mask = site_of(clean)[1]
+        mask = clean.at_site[1]
         still = (found == 0).all(dim=-1) & mask
         if self.norm == "sequence":
             still = still & (still | ~mask).all(dim=1, keepdim=True)
@@ -173,7 +175,7 @@ class VAT(RPT):
 
     def _climbed(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, start: Tensor) -> Tensor:
         """The direction that the classical search ends in, (B, T, E)."""
-        embeddings, mask = site_of(clean)
+        embeddings, mask = clean.at_site
         # The direction does not depend on a small step's size, but float32 does: below a hundredth of the token
         # norm, rounding in the forward pass drowns the difference that the gradient is taken of.
         size = torch.maximum(
@@ -196,9 +198,7 @@ class VAT(RPT):
         return direction
 
     def _keep(self, embeddings: Tensor) -> Tensor:
-        if self.search == "power" or embeddings.requires_grad:
-            return embeddings
-        return embeddings.detach().requires_grad_()
+        return embeddings if self.search == "power" else with_gradient(embeddings)
 
     def _held_still(self, model: nn.Module) -> AbstractContextManager[None]:
         return super()._held_still(model) if self.search == "power" else frozen(model)
