@@ -1,4 +1,4 @@
-"""Is the regularizer doing anything? What a dtype leaves of its noise, and of R."""
+"""Is the regularizer doing anything? What a dtype leaves of its noise and of R, and what of R dropout makes by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ssl_pdr.perturbation import (
     rounding_noise,
     token_positions,
 )
-from ssl_pdr.regularizers import RPT, CleanPass, Regularizer
+from ssl_pdr.regularizers import RPT, CleanPass, RDrop, Regularizer
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -162,3 +162,48 @@ def _resolution(model: nn.Module, inputs: Mapping[str, Any], regularizer: RPT) -
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class DropoutShare:
+    """How much of a run's own R different dropout masks make by themselves.
+
+    Attributes:
+        r: mean R over rows and draws.
+        zero: mean R without noise; None where the question makes no sense.
+        share: zero / r, which can exceed 1 by chance; None likewise.
+    """
+
+    r: float
+    zero: float | None
+    share: float | None
+
+
+def dropout_share(
+    model: nn.Module, inputs: Mapping[str, Any], regularizer: Regularizer, draws: int = 8
+) -> DropoutShare:
+    """The share of R that is left at zero noise, in training mode, averaged over several draws of masks and noise.
+
+    R-Drop is dropout altogether (1); with masks that are shared or off nothing of R is (0); a Jacobian norm has no noise
+    to leave out, and adversarial training is a cross-entropy then (None).
+    """
+    values, zeros = [], []
+    was_training = model.training
+    model.train()
+    try:
+        for _ in range(draws):
+            clean = regularizer.clean_pass(model, inputs)
+            zero = regularizer.at_zero_noise(model, inputs, clean)
+            values.append(regularizer.penalty(model, inputs, clean).detach())
+            if zero is not None:
+                zeros.append(zero)
+    finally:
+        model.train(was_training)
+    r = float(torch.stack(values).mean())
+    if isinstance(regularizer, RDrop):
+        zero_mean: float | None = r
+    elif zeros:
+        zero_mean = float(torch.stack(zeros).mean())
+    else:
+        zero_mean = 0.0 if hasattr(regularizer, "divergence") and not regularizer.labelled_only else None
+    return DropoutShare(r, zero_mean, zero_mean / r if zero_mean is not None and r > 0 else None)

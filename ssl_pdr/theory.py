@@ -1,4 +1,4 @@
-"""The paper's theory measured on a model: Eq. 7, the link from VAT to the Jacobian, its norms, the share of dropout."""
+"""The paper's theory measured on a model: Eq. 7, the link from VAT to the Jacobian, and its norms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from ssl_pdr.perturbation import (
     token_positions,
     unit_directions,
 )
-from ssl_pdr.regularizers import RDrop, Regularizer
 from ssl_pdr.sites import Site, Transform, dropout_off, find_site, hooked, self_test
 
 EQ7_RADII = tuple(10.0**-k for k in range(7))
@@ -353,51 +352,6 @@ def worst_noise(f: FromSite, length: Tensor, direction: Tensor, steps: int) -> T
 def _kl(f: FromSite, noise: Tensor) -> Tensor:
     embeddings = f.embeddings + noise.to(f.embeddings.dtype)
     return per_row(get_divergence("kl").from_logits(f.clean, f(embeddings)))
-
-
-@dataclass(frozen=True)
-class DropoutShare:
-    """How much of a run's own R different dropout masks make by themselves.
-
-    Attributes:
-        r: mean R over rows and draws.
-        zero: mean R without noise; None where the question makes no sense.
-        share: zero / r, which can exceed 1 by chance; None likewise.
-    """
-
-    r: float
-    zero: float | None
-    share: float | None
-
-
-def dropout_share(
-    model: nn.Module, inputs: Mapping[str, Any], regularizer: Regularizer, draws: int = 8
-) -> DropoutShare:
-    """The share of R that is left at zero noise, in training mode, averaged over several draws of masks and noise.
-
-    R-Drop is dropout altogether (1); with masks that are shared or off nothing of R is (0); a Jacobian norm has no noise
-    to leave out, and adversarial training is a cross-entropy then (None).
-    """
-    values, zeros = [], []
-    was_training = model.training
-    model.train()
-    try:
-        for _ in range(draws):
-            clean = regularizer.clean_pass(model, inputs)
-            zero = regularizer.at_zero_noise(model, inputs, clean)
-            values.append(regularizer.penalty(model, inputs, clean).detach())
-            if zero is not None:
-                zeros.append(zero)
-    finally:
-        model.train(was_training)
-    r = float(torch.stack(values).mean())
-    if isinstance(regularizer, RDrop):
-        zero_mean: float | None = r
-    elif zeros:
-        zero_mean = float(torch.stack(zeros).mean())
-    else:
-        zero_mean = 0.0 if hasattr(regularizer, "divergence") and not regularizer.labelled_only else None
-    return DropoutShare(r, zero_mean, zero_mean / r if zero_mean is not None and r > 0 else None)
 
 
 def _unit_rows(x: Tensor) -> Tensor:

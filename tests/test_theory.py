@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForQuestionAnswering
 
 from ssl_pdr import RPT, VAT, JacobianRegularizer, RDrop
+from ssl_pdr.diagnostics import dropout_share
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.theory import (
     MOST_OUTCOMES,
     FromSite,
     Linearisation,
-    dropout_share,
     linearise,
     pinsker,
     second_order,

@@ -17,6 +17,7 @@ from torch import Tensor
 from ssl_pdr import theory
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.collate import PaddingCollator
+from ssl_pdr.diagnostics import DropoutShare, dropout_share
 from ssl_pdr.divergences import Divergence
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.materials import Materials, prepare
@@ -93,7 +94,7 @@ class Inspection:
     second_order: list[theory.Eq7Point]
     pinsker: list[theory.PinskerPoint]
     norms: list[JacobianNorms]
-    dropout: theory.DropoutShare | None
+    dropout: DropoutShare | None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it: what is not a number is None."""
@@ -155,7 +156,7 @@ def inspect_run(
         second_order=second_order,
         pinsker=bounds,
         norms=norms,
-        dropout=None if regularizer is None else theory.dropout_share(model, inputs, regularizer),
+        dropout=None if regularizer is None else dropout_share(model, inputs, regularizer),
     )
 
 
