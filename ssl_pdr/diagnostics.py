@@ -31,10 +31,12 @@ class Rounding:
     """What the dtype of a clean pass does to noise and to R, row by row, no graph.
 
     Attributes:
+        noise_norm: mean L2 norm of what a token moves by after rounding, (B,); longer than the noise where rounding prevails.
         noise_kept: share of the noise that is left after rounding, in [0, 1], (B,).
         r_rounding: R where nothing but rounding moves the embeddings, (B,): 1 − r_rounding / R is the share above it.
     """
 
+    noise_norm: Tensor
     noise_kept: Tensor
     r_rounding: Tensor
 
@@ -75,7 +77,8 @@ def rounding(
         size = noise_radius(regularizer.radius, regularizer.radius_unit, embeddings, mask)
         noise = size * directions(normal.to(wide), mask, regularizer.norm)
         by_rounding = regularizer.at_noise(model, inputs, clean, rounding_noise(embeddings, clean.dtype))
-        return Rounding(resolved_share(embeddings, noise, clean.dtype), by_rounding)
+        moved = realised_noise(embeddings, noise, clean.dtype)
+        return Rounding(mean_token_norm(moved, mask), resolved_share(embeddings, noise, clean.dtype), by_rounding)
 
 
 @dataclass(frozen=True)

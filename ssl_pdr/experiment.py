@@ -29,7 +29,17 @@ from ssl_pdr.tasks import QuestionAnswering
 from ssl_pdr.tasks.base import Scores
 from ssl_pdr.trainer import PDRTrainer
 
-_LOGGED = ("loss", "ce", "r", "r_zero_noise", "noise_kept", "r_rounding", "r_row_weight", "labelled_share")
+_LOGGED = (
+    "loss",
+    "ce",
+    "r",
+    "r_zero_noise",
+    "noise_norm",
+    "noise_kept",
+    "r_above_rounding",
+    "r_row_weight",
+    "labelled_share",
+)
 
 
 def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: bool = False) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class PDRTrainer(Trainer):
         alpha: weight of R, at least 0; 0 is plain fine-tuning.
         ratio: `proportional`, or unlabelled rows per labelled row.
         zero_noise_every: after how many optimizer steps to measure what is in R beside noise, two more forward passes; 0 for never:
-            R without noise (`r_zero_noise`), the share of the noise that the dtype keeps (`noise_kept`), R by rounding (`r_rounding`).
+            R without noise (`r_zero_noise`); the size of the noise that the dtype realises (`noise_norm`) and the share of it that is
+            noise (`noise_kept`); R by rounding alone (`r_rounding`), and the share of R above that (`r_above_rounding`).
         **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, `processing_class`, `callbacks`, …).
 
     Raises:
@@ -206,7 +207,7 @@ class PDRTrainer(Trainer):
             if (one := rounding(model, batch, self.objective.regularizer, clean)) is None:
                 break
             weights = batch["row_weight"].to(one.r_rounding) / max(self._counts.rows, 1)
-            for name, values in (("noise_kept", one.noise_kept), ("r_rounding", one.r_rounding)):
+            for name, values in vars(one).items():
                 found[name] = (values * weights).sum() + found.get(name, 0.0)
         return {name: value for name, value in found.items() if value is not None}
 
@@ -265,7 +266,7 @@ class _StepSums:
             totals = {name: trainer.accelerator.reduce(total, reduction="sum") for name, total in totals.items()}
         self.__init__()  # type: ignore[misc]
         step = Counts(sum(c.labelled for c in counts), sum(c.rows for c in counts))
-        return {
+        logs = {
             "ce": float(totals["ce"]) / len(counts),
             "r": float(totals["r"]) / len(counts),
             "accuracy": float(totals["correct"]) / max(step.labelled, 1),
@@ -273,6 +274,9 @@ class _StepSums:
             "r_row_weight": trainer.objective.row_weight(step),
             **{name: float(totals[name]) / len(steps) for name, steps in measured.items()},
         }
+        if logs["r"] > 0 and "r_rounding" in logs:
+            logs["r_above_rounding"] = max(0.0, 1 - logs["r_rounding"] / logs["r"])
+        return logs
 
 
 class _Epochs(TrainerCallback):

@@ -232,6 +232,8 @@ def test_half_precision_says_in_the_log_what_it_leaves(run: Run, basic: list[obj
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert 0.5 < log[0]["noise_kept"] < 1
     assert 0 < log[0]["r_rounding"] < log[0]["r"]
+    assert log[0]["r_above_rounding"] == pytest.approx(1 - log[0]["r_rounding"] / log[0]["r"])
+    assert log[0]["noise_norm"] > 0
     assert objective["r"] > 0
 
 
