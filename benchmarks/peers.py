@@ -225,7 +225,8 @@ def ours(of: Job, name: str) -> tuple[Step, Callable[[], Perturbation] | None]:
         clean = regularizer.clean_pass(of.model, of.batch)
         noise = regularizer.noise(of.model, of.batch, clean, row_ids=of.batch["row_id"])
         values = regularizer.penalty(of.model, of.batch, clean, row_ids=of.batch["row_id"])
-        return Perturbation(noise, values.mean().item(), 0.0)
+        without = regularizer.at_noise(of.model, of.batch, clean, torch.zeros_like(noise))
+        return Perturbation(noise, values.mean().item(), without.mean().item())
 
     return of.regularized(method), probe if isinstance(regularizer, RPT) else None
 
