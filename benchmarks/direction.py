@@ -9,14 +9,12 @@ documentation, and positions of answers. Each part has a freshly drawn head and 
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +24,7 @@ from transformers import AutoTokenizer
 from transformers import logging as transformers_logging
 
 from benchmarks.methods import Task, batch, model
-from benchmarks.report import RESULTS, merge, show
+from benchmarks.report import merge, parser, show
 from ssl_pdr import VAT, Objective
 from ssl_pdr.data.encoder import embedded_encoder
 from ssl_pdr.data.pydocs import load_pydocs_topics
@@ -327,11 +325,7 @@ PARTS = {"few": part(FEW, of_few), "many": part(MANY, of_many)}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="the other keeps its results")
-    parser.add_argument("--tiny", dest="size", action="store_const", const="tiny", default="full", help="to test it")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
+    options = parser(__doc__, PARTS, ("tiny",)).parse_args(arguments)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("ssl_pdr").setLevel(logging.ERROR)

@@ -10,7 +10,6 @@ on. `--tiny` runs all of it on a toy model, on a CPU where there is no card.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import multiprocessing
 import statistics
@@ -18,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +26,7 @@ from transformers import logging as transformers_logging
 from benchmarks.methods import METHODS, PLAIN, Job, batch, job
 from benchmarks.pairs import Step, against, interleave, ratio_text, reason, seconds
 from benchmarks.passes import counts, in_plain_steps
-from benchmarks.report import RESULTS, circumstances, merge, show
+from benchmarks.report import circumstances, merge, parser, show
 from ssl_pdr.objective import Objective
 
 START = 30.0  # seconds that a new process may take to import everything
@@ -352,16 +350,12 @@ def _row(method: str, cell: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="the others keep their results")
-    parser.add_argument("--tiny", action="store_true", help="a toy model, to test it")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    size = "tiny" if options.tiny else "full"
+    options = parser(__doc__, PARTS, ("tiny",)).parse_args(arguments)
+    size = options.size
     around = isolated("about", size)
     if "machine" not in around:
         sys.exit(f"cannot look at this machine: {around.get('failed') or around.get('stopped')}")
-    if around["machine"]["device"] == "cpu" and not options.tiny:
+    if around["machine"]["device"] == "cpu" and size != "tiny":
         sys.exit("this needs an NVIDIA card; --tiny runs on a CPU")
     for name in options.only:
         start = time.perf_counter()

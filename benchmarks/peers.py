@@ -14,12 +14,10 @@ What is not installed is left out, which the table says.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +28,7 @@ from transformers import logging as transformers_logging
 from benchmarks.methods import METHODS, PLAIN, Job, job
 from benchmarks.pairs import Step, against, interleave, ratio_text, reason
 from benchmarks.passes import counts, in_plain_steps
-from benchmarks.report import RESULTS, merge, show
+from benchmarks.report import merge, parser, show
 from ssl_pdr.perturbation import mean_token_norm, unit_directions
 from ssl_pdr.regularizers.noise import RPT
 
@@ -361,13 +359,7 @@ def packages() -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="the others keep their results")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="size", action="store_const", const="quick", default="full", help="to try it out")
-    size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="a toy model, to test it")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
+    options = parser(__doc__, PARTS).parse_args(arguments)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     for name in options.only:

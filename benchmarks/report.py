@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,23 @@ from ssl_pdr.files import atomic_write
 from ssl_pdr.provenance import machine, versions
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def parser(
+    description: str | None, parts: Iterable[str] = (), sizes: Sequence[str] = ("quick", "tiny")
+) -> argparse.ArgumentParser:
+    """What benchmarks have in common: `--only` some parts, a smaller size than `full`, where results go."""
+    made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    if names := list(parts):
+        made.add_argument("--only", choices=names, nargs="+", default=names, help="the others keep their results")
+    meanings = {"quick": "to try it out", "tiny": "a toy model, to test it"}
+    group = made.add_mutually_exclusive_group()
+    for size in sizes:
+        group.add_argument(
+            f"--{size}", dest="size", action="store_const", const=size, default="full", help=meanings[size]
+        )
+    made.add_argument("--output", type=Path, default=RESULTS)
+    return made
 
 
 def circumstances() -> dict[str, Any]:

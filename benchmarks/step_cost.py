@@ -9,14 +9,12 @@ as they are measured: `--only` measures some anew, what else the file holds stay
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -25,7 +23,7 @@ from transformers import logging as transformers_logging
 from benchmarks.methods import METHODS, OF_TASK, PLAIN, Job, Method, Task, half_unlabelled, job
 from benchmarks.pairs import Timings, against, interleave, ratio_text
 from benchmarks.passes import counts, in_plain_steps
-from benchmarks.report import RESULTS, merge, read, show
+from benchmarks.report import merge, parser, read, show
 from benchmarks.scaling_plot import draw
 from ssl_pdr import PDRTrainer
 
@@ -254,14 +252,9 @@ PARTS: dict[str, Part] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="the others keep their results")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="size", action="store_const", const="quick", default="full", help="to try it out")
-    size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="a toy model, to test it")
-    parser.add_argument("--rounds", type=int, help="turns of each method; scaling takes a third of them")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
+    arguments_of = parser(__doc__, PARTS)
+    arguments_of.add_argument("--rounds", type=int, help="turns of each method; scaling takes a third of them")
+    options = arguments_of.parse_args(arguments)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("ssl_pdr").setLevel(logging.ERROR)  # switched attention is said once for each model

@@ -8,7 +8,6 @@ that is no padding, counted once for each sentence. Only the training is timed: 
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
@@ -23,7 +22,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from benchmarks.methods import model as build_model
-from benchmarks.report import RESULTS, show, write
+from benchmarks.report import parser, show, write
 from ssl_pdr import TrainConfig, train
 from ssl_pdr.cli.live import quiet
 from ssl_pdr.data.encoder import embedded_encoder
@@ -145,12 +144,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="size", action="store_const", const="quick", default="full", help="to try it out")
-    size.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="a toy model, to test it")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     if "SSL_PDR_DATA" not in os.environ:
         sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz")
     quiet(verbose=False)

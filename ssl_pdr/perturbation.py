@@ -121,6 +121,12 @@ def unit_rows(vectors: Tensor, mask: Tensor, fallback: Tensor | None = None) -> 
     return unit if fallback is None else torch.where(usable, unit, fallback)
 
 
+def divided(values: Tensor, by: Tensor) -> Tensor:
+    """`values / by` where `by`, which is at least 0, is more; `values` elsewhere: for sizes of what may be all zeros."""
+    quotient: Tensor = values / torch.where(by > 0, by, torch.ones_like(by))
+    return quotient
+
+
 def directions(vectors: Tensor, mask: Tensor, norm: str, fallback: Tensor | None = None) -> Tensor:
     """`unit_directions` for the norm `token`, `unit_rows` for `sequence`."""
     scale = unit_directions if norm == "token" else unit_rows

@@ -15,6 +15,7 @@ from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import model_inputs, per_row, read_logits
 from ssl_pdr.perturbation import (
     NoiseKey,
+    divided,
     keyed_normal,
     mean_token_norm,
     noise_radius,
@@ -357,7 +358,7 @@ def _kl(f: FromSite, noise: Tensor) -> Tensor:
 def _unit_rows(x: Tensor) -> Tensor:
     """Each row, (B, T, E), at unit L2 norm; rows of zeros stay."""
     largest = x.abs().amax(dim=(1, 2), keepdim=True)
-    scaled = x / torch.where(largest > 0, largest, torch.ones_like(largest))
+    scaled = divided(x, largest)
     norm = scaled.flatten(1).norm(dim=1)[:, None, None]
     unit: Tensor = scaled / norm.clamp_min(1)
     return unit

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,50 +17,18 @@ from ssl_pdr.errors import ConfigError
 from ssl_pdr.processes import Processes, join
 from ssl_pdr.regularizers import AdversarialTraining, JacobianRegularizer, Regularizer
 from tests.conftest import tiny_bert
+from tests.ranks import two_ranks
 
-ROOT = Path(__file__).parent.parent
 GLOBAL = 8
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo to join two processes")
 
 
-def environment(rank: int, port: int) -> dict[str, str]:
-    """What a launcher tells a process."""
-    place = {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
-    return {**os.environ, **place, "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def free_port() -> int:
-    try:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        pytest.skip(f"no port for two processes to meet at: {error}")
-
-
 def in_two_processes(function: str, folder: Path, codes: tuple[int, int] = (0, 0)) -> list[str]:
     """Call a function of a module of the tests, `module:name`, in two processes, with a folder; what each printed."""
-    port = free_port()
     module, _, name = function.partition(":")
     code = f"import sys; from pathlib import Path; from {module} import {name}; {name}(Path(sys.argv[1]))"
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code, str(folder)],
-            env=environment(rank, port),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [rank.communicate(timeout=120)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert tuple(rank.returncode for rank in ranks) == codes, "\n".join(said)
-    return said
+    return two_ranks(["-c", code, str(folder)], codes)
 
 
 # --- the trainer ---

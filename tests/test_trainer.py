@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from ssl_pdr.data.mixing import compose
 from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
 from tests.conftest import tiny_bert
+from tests.ranks import two_ranks
 
 ROOT = Path(__file__).parent.parent
 
@@ -535,29 +532,7 @@ except DataError as error:
 
 def two_processes(script: Path, folder: Path) -> list[dict[str, Any]]:
     """Run a script as two ranks, joined by gloo; what each noted."""
-    try:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    except OSError as error:
-        pytest.skip(f"no port for two processes to meet at: {error}")
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(script), str(folder)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [rank.communicate(timeout=120)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    two_ranks([str(script), str(folder)])
     return [json.loads((folder / f"seen-{rank}-of-2.json").read_text()) for rank in range(2)]
 
 

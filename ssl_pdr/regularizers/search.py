@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ssl_pdr.perturbation import directions
+from ssl_pdr.perturbation import directions, divided
 
 # Of up to so many outcomes the search is exact; a product for each of them but one.
 EXACT_OUTCOMES = 12
@@ -37,7 +37,8 @@ def worst_direction(
     Nothing here vanishes on saturated rows: weights are relative to the second likeliest outcome.
 
     Args:
-        logits: (B, C), or (B, H, C) for H posteriors whose forms are averaged; −inf outside of the support; with graph.
+        logits: (B, C), or (B, H, C) for H posteriors whose forms are averaged; −inf outside of the support; with graph, and
+            gradients enabled.
         embeddings: (B, T, E), in that graph.
         mask: tokens that take noise, (B, T), bool.
         norm: of the direction: `token` (each has norm 1) or `sequence` (a row of n tokens has norm √n).
@@ -58,26 +59,23 @@ def worst_direction(
         >>> worst_direction(logits, x, torch.tensor([[True]]))
         tensor([[[-0.6000, -0.8000]]])
     """
-    with torch.enable_grad():
-        heads = logits.unsqueeze(1) if logits.dim() == 2 else logits
-        heads = heads.float() if heads.dtype.itemsize < 4 else heads
+    heads = logits.unsqueeze(1) if logits.dim() == 2 else logits
+    heads = heads.float() if heads.dtype.itemsize < 4 else heads
     posteriors, outcomes = heads.shape[1:]
     count = _count(outcomes, products)
     if move is None:
         rounds = 0
     elif posteriors * count + rounds >= posteriors * (outcomes - 1):  # to tell all apart is exact, and no dearer
         count, rounds = outcomes - 1, 0
-    with torch.enable_grad():
-        contrasts, log_f, likely = _contrasts(heads, count)
-        columns = contrasts.flatten(1).sum(dim=0)
-        found = [
-            _product(column, embeddings, mask, retain_graph=retain_graph or rounds > 0 or i + 1 < len(columns))
-            for i, column in enumerate(columns)
-        ]
+    contrasts, log_f, likely = _contrasts(heads, count)
+    columns = contrasts.flatten(1).sum(dim=0)
+    found = [
+        _product(column, embeddings, mask, retain_graph=retain_graph or rounds > 0 or i + 1 < len(columns))
+        for i, column in enumerate(columns)
+    ]
     rows = torch.stack(found, dim=1)
     scale = rows.abs().amax(dim=(1, 2, 3), keepdim=True)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    rows = rows / scale
+    rows = divided(rows, scale)
     if rows.shape[1] == 1 and not rounds:
         return directions(rows[:, 0], mask, norm)
     rooted = _rooted(rows, log_f)
@@ -86,11 +84,9 @@ def worst_direction(
         return direction
     merged = _Merged(heads.detach(), likely, log_f[..., 1:].amax(dim=(1, 2), keepdim=True))
     for i in range(rounds):
-        weights = merged.weights_along(move(direction))
-        with torch.enable_grad():
-            column = (weights * torch.where(merged.inside, heads, 0.0)).sum()
+        column = (merged.weights_along(move(direction)) * torch.where(merged.inside, heads, 0.0)).sum()
         row = _product(column, embeddings, mask, retain_graph=retain_graph or i + 1 < rounds).unsqueeze(1)
-        rooted = torch.cat((rooted, row / scale), dim=1)
+        rooted = torch.cat((rooted, divided(row, scale)), dim=1)
         direction = _worst_of(rooted, mask, norm)
     return direction
 
@@ -146,9 +142,7 @@ class _Merged:
 
 def _unit(x: Tensor) -> Tensor:
     """Each row, (B, H, C), at unit norm; zeros stay."""
-    norm = x.flatten(1).norm(dim=1)[:, None, None]
-    unit: Tensor = x / torch.where(norm > 0, norm, torch.ones_like(norm))
-    return unit
+    return divided(x, x.flatten(1).norm(dim=1)[:, None, None])
 
 
 def _contrasts(logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

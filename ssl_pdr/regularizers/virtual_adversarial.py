@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_pdr.divergences import Divergence
 from ssl_pdr.errors import ConfigError
-from ssl_pdr.perturbation import NoiseKey, directions, keyed_sign, noise_radius, replayed
+from ssl_pdr.perturbation import NoiseKey, directions, divided, keyed_sign, noise_radius, replayed
 from ssl_pdr.regularizers.base import CleanPass, Dropout, TargetGrad, frozen, register_regularizer, with_gradient
 from ssl_pdr.regularizers.noise import RPT
 from ssl_pdr.regularizers.search import worst_direction
@@ -192,8 +192,7 @@ class VAT(RPT):
                 (slope,) = torch.autograd.grad(value, logits)
                 # As small as the step squared, which float16 cannot hold; only its direction counts.
                 largest = slope.abs().amax(dim=tuple(range(1, slope.dim())), keepdim=True)
-                slope = slope / torch.where(largest > 0, largest, torch.ones_like(largest))
-                (gradient,) = torch.autograd.grad(logits, step, slope)
+                (gradient,) = torch.autograd.grad(logits, step, divided(slope, largest))
             direction = directions(gradient, mask, self.norm, fallback=start)
         return direction
 

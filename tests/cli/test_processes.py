@@ -21,7 +21,8 @@ from transformers import BertTokenizerFast
 from ssl_pdr.cli import main
 from tests.cli.conftest import WORDS, Run, one_line
 from tests.conftest import tiny_bert
-from tests.test_processes import ROOT, free_port, in_two_processes
+from tests.ranks import ROOT, free_port
+from tests.test_processes import in_two_processes
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo to join two processes")
 
