@@ -133,6 +133,11 @@ def test_throughput_takes_each_sentence_once(tmp_path: Path) -> None:
     assert found["runs"]["plain, padded to 128"]["times_plain"] == 1.0
 
 
+def test_gpu_cannot_take_more_than_eight_minutes() -> None:
+    """Each part, and the look at the machine before them, is stopped when its time is over."""
+    assert sum(gpu.START + budget for _, budget in gpu.PARTS.values()) + gpu.START <= 480
+
+
 def test_gpu_runs_all_of_its_parts_without_a_card_each_in_its_own_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--output", str(tmp_path)],
