@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data),)
 export SSL_PDR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help setup demo test lint types format bench clean
+.PHONY: help setup demo curve test lint types format bench clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## Run the main job: a real encoder, real text, half of the labels
 	$(BIN)/ssl-pdr train --labelled-frac 0.5 --reg vat --div shl --output runs/demo --overwrite
+
+curve: setup  ## Draw a label-budget curve: what are few labels worth with unlabelled text?
+	$(BIN)/ssl-pdr curve --grid benchmarks/label_curve/small.toml
 
 test: lint types  ## Run everything that guards the code: lint, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

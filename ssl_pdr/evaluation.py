@@ -32,6 +32,7 @@ from ssl_pdr.model_card import model_name, without_places
 from ssl_pdr.progress import Listener, Silent
 from ssl_pdr.provenance import machine, versions
 from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
 from ssl_pdr.tasks.base import (
     Prediction,
@@ -119,6 +120,7 @@ def evaluate(
     max_length: int,
     *,
     tune_on: str | None = "in_domain",
+    shelf: Shelf | None = None,
 ) -> Outcome:
     """Scores and predictions of a model on each of the sets.
 
@@ -130,12 +132,14 @@ def evaluate(
         max_length: tokens of a row.
         tune_on: the set that a threshold is chosen on, before others are scored; its own scores are those at this threshold.
             None keeps the one that the task has.
+        shelf: where features that were made before may lie.
     """
+    shelf = shelf or Shelf(keep=0)
     found = Outcome({}, {}, task, {})
     rooms = positions(trainer.model)
     max_length = max_length if rooms is None else min(max_length, rooms)
     for evaluated in sorted(sets, key=lambda one: one.name != tune_on):
-        features = task.features(evaluated.rows, tokenizer, max_length)
+        features = _features(task, evaluated, tokenizer, max_length, shelf)
         notes = {f"texts cut at {max_length} tokens": sum(features["cut"]) if "cut" in features.column_names else 0}
         if "row" in features.column_names:
             unread = len(evaluated.rows) - len(np.unique(features["row"]))
@@ -148,6 +152,15 @@ def evaluate(
             scores, predictions = task.judge(logits, features, evaluated)
         found.scores[evaluated.name], found.predictions[evaluated.name] = scores, predictions
     return dataclasses.replace(found, task=task)
+
+
+def _features(task: Task, evaluated: EvaluationSet, tokenizer: Any, max_length: int, shelf: Shelf) -> Any:
+    # By identity: the shelf keeps the set with its features, so no other can take its place.
+    key = (id(evaluated), id(tokenizer), max_length, str(vars(task)))
+    made = shelf.take(
+        "evaluated", key, lambda: (task.features(evaluated.rows, tokenizer, max_length), evaluated, tokenizer)
+    )
+    return made[0]
 
 
 def sets_of(

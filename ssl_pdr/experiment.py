@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, OutputError
 from ssl_pdr.evaluation import Outcome, evaluate, relative_drop
 from ssl_pdr.loading import Loaded, load
-from ssl_pdr.methods import build_regularizer
+from ssl_pdr.methods import build_regularizer, build_targets
 from ssl_pdr.model_card import model_card
 from ssl_pdr.processes import Processes, join
-from ssl_pdr.progress import Listener, RunCallback, Silent, stop_on_interrupt
+from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent, stop_on_interrupt
 from ssl_pdr.provenance import machine, versions
 from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks import QuestionAnswering
 from ssl_pdr.tasks.base import Scores
 from ssl_pdr.trainer import PDRTrainer
@@ -97,6 +99,48 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     return _run(loaded, folder, listener, processes, checkpoint=checkpoint)
 
 
+def measure(
+    config: TrainConfig, listener: Listener | None = None, *, shelf: Shelf | None = None, baseline: bool = False
+) -> dict[str, Any]:
+    """Train and evaluate one model as `train` does, in this process, and keep its figures only.
+
+    Args:
+        config: what to do.
+        listener: told of stages, steps and logs.
+        shelf: what runs before have read, and those after may need.
+        baseline: whether the simpler method is fitted too.
+
+    Returns:
+        The content of `result.json`, and `log`, the parts of the loss over the steps.
+
+    Raises:
+        PDRError: for anything that the user can mend.
+    """
+    config, listener, alone = config.resolved(), listener or Silent(), Processes()
+    _check_batch(config, alone)
+    build_regularizer(config)
+    began = time.perf_counter()
+    loaded = load(config, listener, shelf)
+    ready = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as place:
+        trainer = _trainer(loaded, Path(place), alone, save=False)
+        recorder = Recorder(listener)
+        trainer.add_callback(recorder)
+        listener.stage("training")
+        steps = int(trainer.train().global_step)
+    trained = time.perf_counter()
+    found = _evaluate(loaded, trainer, listener, shelf)
+    if baseline:
+        found.baseline.update(_baseline(loaded, listener))
+    timing = {
+        "load_seconds": round(ready - began, 2),
+        "train_seconds": round(trained - ready, 2),
+        "evaluate_seconds": round(time.perf_counter() - trained, 2),
+        "steps": steps,
+    }
+    return {**_result(loaded, found, trainer), "timing": timing, "log": recorder.entries}
+
+
 def _heard(listener: Listener | None, processes: Processes) -> Listener:
     return listener if listener is not None and processes.leads else Silent()
 
@@ -158,7 +202,7 @@ def _run(
     loaded: Loaded, folder: RunFolder, listener: Listener, processes: Processes, *, checkpoint: Path | None
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    trainer = processes.each(lambda: _trainer(loaded, folder, processes))
+    trainer = processes.each(lambda: _trainer(loaded, folder.checkpoints, processes))
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     processes.lead(lambda: folder.cut_log(step))
     steps = _fit(trainer, RunCallback(folder, listener, processes), checkpoint)
@@ -229,13 +273,13 @@ def _finish(
     return result
 
 
-def _evaluate(loaded: Loaded, trainer: PDRTrainer, listener: Listener) -> Outcome:
+def _evaluate(loaded: Loaded, trainer: PDRTrainer, listener: Listener, shelf: Shelf | None = None) -> Outcome:
     config, materials = loaded.config, loaded.materials
     listener.stage("evaluating")
     task = materials.task
     if isinstance(task, QuestionAnswering):  # in a set that is scored no question is left out: it counts as unanswered
         task = dataclasses.replace(task, skip=True)
-    found = evaluate(trainer, task, materials.tokenizer, loaded.sets, config.max_length)
+    found = evaluate(trainer, task, materials.tokenizer, loaded.sets, config.max_length, shelf=shelf)
     materials.notes.update({f"{name}: {kind}": n for name, notes in found.notes.items() for kind, n in notes.items()})
     return found
 
@@ -245,13 +289,14 @@ def _baseline(loaded: Loaded, listener: Listener) -> dict[str, Scores]:
         return {}
     listener.stage("baseline: tf-idf and logistic regression")
     corpus, labelled = loaded.materials.corpus, loaded.materials.split.labelled.tolist()
-    return tfidf_baseline(corpus.train, labelled, corpus.evaluation)
+    alike = {one.name: one.rows for one in loaded.sets if list(one.label_names) == corpus.label_names}
+    return tfidf_baseline(corpus.train, labelled, alike)
 
 
-def _trainer(loaded: Loaded, folder: RunFolder, processes: Processes) -> PDRTrainer:
+def _trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: bool = True) -> PDRTrainer:
     config, materials = loaded.config, loaded.materials
     args = TrainingArguments(
-        output_dir=str(folder.checkpoints),
+        output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_size // config.accumulation // processes.count,
         gradient_accumulation_steps=config.accumulation,
         per_device_eval_batch_size=64,
@@ -261,6 +306,7 @@ def _trainer(loaded: Loaded, folder: RunFolder, processes: Processes) -> PDRTrai
         warmup_steps=config.warmup_frac,
         weight_decay=config.weight_decay,
         logging_steps=0.02,
+        save_strategy="steps" if save else "no",
         save_steps=config.save_steps,
         save_total_limit=2,
         seed=config.seed,
@@ -279,6 +325,7 @@ def _trainer(loaded: Loaded, folder: RunFolder, processes: Processes) -> PDRTrai
         regularizer=loaded.regularizer,
         alpha=config.alpha,
         ratio=config.ratio,
+        targets=build_targets(config),
         data_collator=PaddingCollator.like(materials.tokenizer),
     )
     trainer.remove_callback(PrinterCallback)

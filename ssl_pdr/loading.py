@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from ssl_pdr.data.question_corpus import shared_passages
 from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.evaluation import sets_of
-from ssl_pdr.materials import LEAKS, Materials, first_batch, prepare
+from ssl_pdr.materials import LEAKS, Materials, first_batch, prepare, read_key
 from ssl_pdr.methods import build_regularizer
 from ssl_pdr.outputs import RESERVED
 from ssl_pdr.progress import Listener
 from ssl_pdr.regularizers import Regularizer
+from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks.base import fit_together, positions
 
 
@@ -45,26 +47,27 @@ class Loaded:
     regularizer: Regularizer | None
 
 
-def load(config: TrainConfig, listener: Listener) -> Loaded:
+def load(config: TrainConfig, listener: Listener, shelf: Shelf | None = None) -> Loaded:
     """Read, tokenize, build and rehearse.
 
     Args:
         config: resolved.
         listener: told of stages and warnings.
+        shelf: what other runs of the process have read.
 
     Raises:
         PDRError: for anything that the user can mend.
     """
     if config.precision == "fp16" and not torch.accelerator.is_available():
         raise ConfigError("--precision fp16 needs a GPU, whose loss scaling it relies on; use bf16 or float32")
-    materials = prepare(config, listener)
+    shelf = shelf or Shelf(keep=0)
+    materials = prepare(config, listener, shelf)
     config = dataclasses.replace(config, task=materials.task.name, data_fingerprint=materials.fingerprint)
-    sets = _sets(config, materials)
+    sets = _sets(config, materials, shelf)
     for warning in materials.warnings:
         listener.warn(warning)
     listener.stage("loading the model")
-    set_seed(config.seed)  # the head's weights are drawn
-    model = materials.task.load_model(config.model)
+    model = _model(config, materials, shelf)
     model.config.update(materials.task.settings())
     regularizer = build_regularizer(config)
     _check_fit(model, materials, config)
@@ -72,11 +75,37 @@ def load(config: TrainConfig, listener: Listener) -> Loaded:
     return Loaded(config, materials, sets, model, regularizer)
 
 
-def _sets(config: TrainConfig, materials: Materials) -> list[EvaluationSet]:
+def _model(config: TrainConfig, materials: Materials, shelf: Shelf) -> Any:
+    """The pretrained model with a head that the seed draws."""
+
+    def make() -> Any:
+        set_seed(config.seed)
+        return materials.task.load_model(config.model)
+
+    if shelf.keep == 0:
+        return make()
+    key = (config.model, config.seed, str(vars(materials.task)))
+    return copy.deepcopy(shelf.take("model", key, make, keep=1))  # training changes it
+
+
+def _sets(config: TrainConfig, materials: Materials, shelf: Shelf) -> list[EvaluationSet]:
     """The parts of the corpus and the further sets; those that hold training texts are told of."""
+    sets, notes = shelf.take(
+        "sets",
+        read_key(config, config.seed, config.eval_limit, config.collapse),
+        lambda: _look_at_sets(config, materials),
+    )
+    materials.notes.update(notes)
+    materials.warnings.extend(LEAKS.format(kind=kind, count=count) for kind, count in notes.items())
+    return sets
+
+
+def _look_at_sets(config: TrainConfig, materials: Materials) -> tuple[list[EvaluationSet], dict[str, int]]:
+    """The sets, and how much of them is trained on."""
     parts = parts_of_corpus(materials.corpus)
     label_names = [] if config.task == "question-answering" else materials.corpus.label_names
     further = sets_of(config.eval_on or (), label_names, config, [part.name for part in parts])
+    notes: dict[str, int] = {}
     trained = {"training texts": materials.corpus.keys["train"]}
     trained |= {f"texts of {c.name}": c.rows.keys for c in materials.corpora if isinstance(c.rows, Table)}
     for one in further:
@@ -86,11 +115,8 @@ def _sets(config: TrainConfig, materials: Materials) -> list[EvaluationSet]:
         if config.task == "question-answering":
             shared = shared_passages(materials.corpus.train, one.rows)
             leaks[f"questions of {one.name} about passages that are trained on"] = shared
-        for kind, count in leaks.items():
-            if count:
-                materials.notes[kind] = count
-                materials.warnings.append(LEAKS.format(kind=kind, count=count))
-    return [one.limited(config.eval_limit) for one in (*parts, *further)]
+        notes |= {kind: count for kind, count in leaks.items() if count}
+    return [one.limited(config.eval_limit) for one in (*parts, *further)], notes
 
 
 def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:

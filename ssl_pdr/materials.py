@@ -32,11 +32,18 @@ from ssl_pdr.data.unlabelled import TextStream, UnlabelledCorpus, load_unlabelle
 from ssl_pdr.errors import ConfigError, DataError
 from ssl_pdr.outputs import UNLABELLED
 from ssl_pdr.progress import Listener
+from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks.base import Task, load_tokenizer, tokenizer_key
 from ssl_pdr.tasks.classification import SequenceClassification
 from ssl_pdr.tasks.question_answering import QuestionAnswering
 
 LEAKS = "leak: {kind}: {count}; scores may be too good"
+
+# The fields of a configuration that decide which rows are read.
+_READ = (
+    *("data", "task", "data_dir", "eval", "eval_on", "eval_frac", "text_column", "pair_column", "label_column"),
+    *("group_column", "label_map", "encoding", "skip_bad_rows", "limit", "unlabelled", "stream", "split_documents"),
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,11 @@ def _named_task(config: TrainConfig) -> TrainConfig:
     return config
 
 
+def read_key(config: TrainConfig, *more: object) -> tuple[object, ...]:
+    """What the rows of a configuration depend on, as a key; `more` beside it."""
+    return (*(getattr(config, name) for name in _READ), *more)
+
+
 def corpus_of(config: TrainConfig, seed: int) -> Corpus:
     """The labelled data of a configuration that names its task; `seed` decides which rows are held out."""
     if config.task == "question-answering":
@@ -176,7 +188,8 @@ def split_of(config: TrainConfig, corpus: Corpus) -> LabelSplit:
     )
 
 
-def _task(config: TrainConfig, corpus: Corpus) -> Task:
+def task_of(config: TrainConfig, corpus: Corpus) -> Task:
+    """The task of a configuration that names it."""
     if config.task == "classification":
         return SequenceClassification(corpus.label_names)
     return QuestionAnswering(
@@ -189,10 +202,11 @@ def _task(config: TrainConfig, corpus: Corpus) -> Task:
     )
 
 
-def prepare(config: TrainConfig, listener: Listener) -> Materials:
+def prepare(config: TrainConfig, listener: Listener, shelf: Shelf | None = None) -> Materials:
     """Read the data, split the labels and tokenize, as a resolved configuration says.
 
-    Materials know their task, whether the configuration names it or not.
+    Materials know their task, whether the configuration names it or not. What other runs of the process have read is taken
+    from the shelf.
 
     Raises:
         DataError: for whatever is wrong with the data, and for data or a split that are not those that were meant.
@@ -200,25 +214,27 @@ def prepare(config: TrainConfig, listener: Listener) -> Materials:
     listener.stage("reading the data")
     config = with_task(config)
     given = None if config.split is None else LabelSplit.load(config.split)
-    corpus = corpus_of(config, config.seed if given is None else given.seed)
+    shelf = shelf or Shelf(keep=0)
+    seed = config.seed if given is None else given.seed
+    corpus = shelf.take("corpus", read_key(config, seed), lambda: corpus_of(config, seed))
     split = split_of(config, corpus) if given is None else given
     if given is not None:
         _verify(given, corpus)
     uses_pool = config.reg not in ("none", "at") and config.alpha > 0
-    corpora = corpora_of(config, corpus)
-    fingerprint = _fingerprint(corpus, corpora)
+    corpora = shelf.take("corpora", read_key(config, seed), lambda: corpora_of(config, corpus))
+    fingerprint = fingerprint_of(corpus, corpora)
     if config.data_fingerprint not in (None, fingerprint):
         raise DataError(
             f"the data changed: {config.data} and all unlabelled corpora have the fingerprint {fingerprint[:16]}…, expected "
             f"{str(config.data_fingerprint)[:16]}…; restore them, or start a new run"
         )
-    task = _task(config, corpus)
+    task = task_of(config, corpus)
     listener.stage("tokenizing")
-    tokenizer = load_tokenizer(config.model)
+    tokenizer = shelf.take("tokenizer", (config.model, config.task), lambda: load_tokenizer(config.model))
     if config.task == "question-answering":
         tokenizer.padding_side = tokenizer.truncation_side = "right"  # positions are counted from the left
-    rows = [corpus.fingerprint, config.seed if given is None else given.seed, config.eval_frac, config.limit]
-    maker = _FeatureMaker(config, task, tokenizer, json.dumps(rows))
+    rows = [corpus.fingerprint, seed, config.eval_frac, config.limit]
+    maker = _FeatureMaker(config, task, tokenizer, json.dumps(rows), shelf)
     labelled, rest = maker.train(corpus, split, with_rest=uses_pool)
     pools = [rest] if rest is not None else []
     pools += [maker.corpus(c) for c in corpora] if uses_pool else []
@@ -261,15 +277,17 @@ class _FeatureMaker:
         task: knows the columns.
         tokenizer: of the model, freshly loaded.
         data: stands for the training rows and their labels.
+        shelf: where features that were made before may lie.
     """
 
-    def __init__(self, config: TrainConfig, task: Task, tokenizer: Any, data: str) -> None:
+    def __init__(self, config: TrainConfig, task: Task, tokenizer: Any, data: str, shelf: Shelf) -> None:
         self.task = task
         self.tokenizer = tokenizer
         self.max_length = config.max_length
         self.asks = config.task == "question-answering"
         self.windows = config.long_documents == "windows"
         self.data = data
+        self.shelf = shelf
         self.tokenizer_key = tokenizer_key(tokenizer)
         self.notes: dict[str, int] = {}
 
@@ -320,9 +338,14 @@ class _FeatureMaker:
 
     def _features(self, table: Any, data: str, name: str, *, windows: bool = False) -> Any:
         key = json.dumps([data, self.tokenizer_key, self.max_length, windows])
-        made = self.task.features(table, self.tokenizer, self.max_length, windows=windows, key=key)
-        if "cut" in made.column_names:
-            self.notes[f"{name} texts cut at {self.max_length} tokens"] = count_cut(made)
+
+        def make() -> tuple[Any, int | None]:
+            made = self.task.features(table, self.tokenizer, self.max_length, windows=windows, key=key)
+            return made, count_cut(made) if "cut" in made.column_names else None
+
+        made, cut = self.shelf.take("features", (key, str(vars(self.task))), make)
+        if cut is not None:
+            self.notes[f"{name} texts cut at {self.max_length} tokens"] = cut
         return made
 
     def _encode(self, rows: Sequence[Row]) -> list[Row]:
@@ -358,7 +381,7 @@ def _verify(split: LabelSplit, corpus: Corpus) -> None:
         ) from None
 
 
-def _fingerprint(corpus: Corpus, corpora: list[UnlabelledCorpus]) -> str:
+def fingerprint_of(corpus: Corpus, corpora: list[UnlabelledCorpus]) -> str:
     """Of all that was read; a stream, which is not read yet, has none."""
     digests = [c.rows.digest for c in corpora if isinstance(c.rows, Table)]
     if not digests:

@@ -16,13 +16,33 @@ from ssl_pdr.regularizers import (
     Regularizer,
     get_regularizer,
 )
+from ssl_pdr.targets import Targets
 
 
 def build_regularizer(config: TrainConfig) -> Regularizer | None:
-    """The regularizer that a resolved configuration describes; None for `none`."""
+    """The regularizer that a resolved configuration describes; None for `none`.
+
+    Raises:
+        ConfigError: for options that mean nothing to it.
+    """
     get_divergence(config.div)  # a name that does not exist is an error, whether it is used or not
-    if config.reg == "none":
-        return None
+    regularizer = None if config.reg == "none" else _build(config)
+    build_targets(config).check(regularizer if config.alpha > 0 else None)
+    return regularizer
+
+
+def build_targets(config: TrainConfig) -> Targets:
+    """What a configuration says of targets and of unlabelled rows."""
+    return Targets(
+        ramp_up=config.ramp_up,
+        entropy=config.entropy,
+        sharpen=config.sharpen,
+        confidence=config.confidence,
+        ema=config.ema,
+    )
+
+
+def _build(config: TrainConfig) -> Regularizer:
     cls = get_regularizer(config.reg)
     options: dict[str, Any] = {
         "divergence": config.div,
@@ -35,7 +55,7 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
         "norm": config.norm,
         "order": config.order,
         "projections": config.projections,
-        "target_grad": config.target_grad,
+        "target_grad": _target_grad(config),
         "site": config.site,
         "dropout": config.dropout,
         "seed": config.seed,
@@ -52,6 +72,11 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
     return regularizer
 
 
+def _target_grad(config: TrainConfig) -> str | None:
+    """As configured; a target that is a constant decides what `auto` leaves open."""
+    return "detach" if config.target_grad == "auto" and build_targets(config).constant else config.target_grad
+
+
 def _for_answers(regularizer: Regularizer, config: TrainConfig) -> None:
     """What differs for start and end: a Jacobian has a row for every position, and the published code's KL carries gradient."""
     if isinstance(regularizer, JacobianRegularizer):
@@ -59,7 +84,7 @@ def _for_answers(regularizer: Regularizer, config: TrainConfig) -> None:
     if (
         isinstance(regularizer, DivergenceRegularizer)
         and config.preset == "published-code"
-        and config.target_grad == "auto"
+        and regularizer.target_grad == "auto"
     ):
         regularizer.target_grad = "both"
 

@@ -47,6 +47,31 @@ class Silent:
         """Ignore them."""
 
 
+class Recorder(TrainerCallback):
+    """Keep the parts of the loss of a run that writes nothing, and tell the listener of its steps.
+
+    Args:
+        listener: told of steps and logs.
+
+    Attributes:
+        entries: one for each logged step.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.entries: list[dict[str, Any]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move on."""
+        self.listener.step(state.global_step, state.max_steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Keep an entry."""
+        if logs is not None and "ce" in logs:
+            self.entries.append({"step": state.global_step, **logs})
+            self.listener.log(self.entries[-1])
+
+
 class RunCallback(TrainerCallback):
     """Write `log.jsonl`, tell the listener, and stop with a checkpoint when asked to.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from ssl_pdr.data.collate import FAILURE, MixedCollator, Mixture, mix
 from ssl_pdr.data.mixing import ShardedBatchSampler
@@ -21,6 +23,7 @@ from ssl_pdr.objective import Counts, LossParts, Objective
 from ssl_pdr.processes import started
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.sites import unwrap
+from ssl_pdr.targets import Targets, Teacher
 
 
 class PDRTrainer(Trainer):
@@ -39,13 +42,16 @@ class PDRTrainer(Trainer):
         regularizer: R; None for plain fine-tuning.
         alpha: weight of R, at least 0; 0 is plain fine-tuning.
         ratio: `proportional`, or unlabelled rows per labelled row.
+        targets: what helps where labels are few (see `Targets`); by default nothing of it. The moving average of `ema` goes into checkpoints;
+            the model that is trained and saved stays the model itself.
         zero_noise_every: after how many optimizer steps to measure what is in R beside noise, two more forward passes; 0 for never:
             R without noise (`r_zero_noise`); the size of the noise that the dtype realises (`noise_norm`) and the share of it that is
             noise (`noise_kept`); R by rounding alone (`r_rounding`), and the share of R above that (`r_above_rounding`).
         **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, `processing_class`, `callbacks`, …).
 
     Raises:
-        ConfigError: for several visible GPUs without a launcher, or an α that is negative or not finite.
+        ConfigError: for several visible GPUs without a launcher, an α that is negative or not finite, or targets that mean nothing to
+            the regularizer.
         NonFiniteLossError: while training, naming the part of the loss that is not finite; the last checkpoint stays.
         StreamError: at the end of a training that a stream cut short by ending or failing; a checkpoint is saved first,
             unless `save_strategy` is "no".
@@ -69,6 +75,7 @@ class PDRTrainer(Trainer):
         regularizer: Regularizer | None = None,
         alpha: float = 1.0,
         ratio: str | float = "proportional",
+        targets: Targets | None = None,
         zero_noise_every: int = 50,
         **kwargs: Any,
     ) -> None:
@@ -88,13 +95,14 @@ class PDRTrainer(Trainer):
                 setattr(args, name, {**(getattr(args, name) or {}), "use_reentrant": False})
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
         self.unlabelled_dataset = unlabelled_dataset
-        self.objective = Objective(regularizer, alpha)
+        targets = targets or Targets()
+        self.objective = Objective(regularizer, alpha, targets, self._new_teacher(targets.ema))
         self.ratio = ratio
         self.zero_noise_every = zero_noise_every
         self._failure: str | None = None
         self._counts = Counts(0, 0)
         self._sums = _StepSums()
-        self.add_callback(_Epochs(self))
+        self.add_callback(_Progress(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of exact composition, for this process; not prepared by accelerate, which would shard them again."""
@@ -142,11 +150,17 @@ class PDRTrainer(Trainer):
         # How many labels there are is in the counts; the Trainer asks for no other number.
         return batches, None
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(
+        self, resume_from_checkpoint: str | os.PathLike[str] | bool | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """As `Trainer.train`; a stream that cut the training short is an error at its end."""
         self._failure = None
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = get_last_checkpoint(str(self.args.output_dir)) or True
+        if self.objective.teacher is not None and isinstance(resume_from_checkpoint, (str, os.PathLike)):
+            self.objective.teacher.load(Path(resume_from_checkpoint))
         try:
-            outcome = super().train(*args, **kwargs)
+            outcome = super().train(resume_from_checkpoint, *args, **kwargs)
         finally:  # data workers would live on until somebody collects the loader
             self.callback_handler.train_dataloader = None
         if self._failure is not None:
@@ -176,9 +190,11 @@ class PDRTrainer(Trainer):
         # Whoever overrides this method may do something to the loss, and has to get all of it.
         alone = type(self).compute_loss is PDRTrainer.compute_loss
         early = (lambda loss: self.accelerator.backward(loss * world)) if alone else None
-        parts = self.objective(model, inputs, self._counts, backward=early)
+        progress = self.state.global_step / max(self.state.max_steps, 1)
+        parts = self.objective(model, inputs, self._counts, backward=early, progress=progress)
         self._check_finite(parts)
-        self._sums.add(self.state.global_step, self._counts, parts, self._measured(model, parts))
+        measured = {**parts.unlabelled, **self._measured(model, parts)}
+        self._sums.add(self.state.global_step, self._counts, parts, measured)
         loss = parts.loss * world
         return (loss, {"logits": parts.logits}) if return_outputs else loss
 
@@ -196,6 +212,18 @@ class PDRTrainer(Trainer):
                 "lower the learning rate, α or the radius"
             )
         super().save_model(output_dir, _internal_call)
+        # A checkpoint counts as whole when the Trainer has written its state, which comes after this.
+        folder, teacher = Path(output_dir or ""), self.objective.teacher
+        if teacher is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
+            teacher.save(folder)
+
+    def _new_teacher(self, decay: float) -> Teacher | None:
+        """A moving average that starts at the model as it is now, in the mixed precision that it will be trained in."""
+        if decay == 0:
+            return None
+        teacher = Teacher(self.model, decay)
+        self.accelerator.prepare_model(teacher.average.module, evaluation_mode=True)
+        return teacher
 
     def _measured(self, model: nn.Module, parts: LossParts) -> dict[str, Tensor]:
         """This batch's shares in what is measured now and then: R without noise, and what the dtype leaves of noise and R."""
@@ -262,6 +290,7 @@ class _StepSums:
     def drain(self, trainer: PDRTrainer) -> dict[str, float]:
         """Means over the steps and over all processes; starts anew."""
         totals, counts, measured = self._totals, list(self._counts.values()), self._measured
+        objective, progress = trainer.objective, max(self._counts) / max(trainer.state.max_steps, 1)
         if trainer.args.world_size > 1:
             totals = {name: trainer.accelerator.reduce(total, reduction="sum") for name, total in totals.items()}
         self.__init__()  # type: ignore[misc]
@@ -271,16 +300,19 @@ class _StepSums:
             "r": float(totals["r"]) / len(counts),
             "accuracy": float(totals["correct"]) / max(step.labelled, 1),
             "labelled_share": step.labelled / max(step.rows, 1),
-            "r_row_weight": trainer.objective.row_weight(step),
+            "r_row_weight": objective.row_weight(step, progress),
             **{name: float(totals[name]) / len(steps) for name, steps in measured.items()},
         }
-        if logs["r"] > 0 and "r_rounding" in logs:
+        if objective.targets.ramp_up:
+            logs["alpha"] = objective.alpha_at(progress)
+        # Against a target of its own R is not small without noise, and rounding no share of it.
+        if logs["r"] > 0 and "r_rounding" in logs and not objective.targets.constant:
             logs["r_above_rounding"] = max(0.0, 1 - logs["r_rounding"] / logs["r"])
         return logs
 
 
-class _Epochs(TrainerCallback):
-    """Tell samplers and noise the epoch; stop with a checkpoint where a stream has no more rows."""
+class _Progress(TrainerCallback):
+    """Tell samplers and noise the epoch, and the moving average the step; stop with a checkpoint where a stream has no more rows."""
 
     def __init__(self, trainer: PDRTrainer) -> None:
         self._trainer = trainer
@@ -290,6 +322,10 @@ class _Epochs(TrainerCallback):
         kwargs["train_dataloader"].batch_sampler.set_epoch(epoch)
         if self._trainer.objective.regularizer is not None:
             self._trainer.objective.regularizer.set_epoch(epoch)
+
+    def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._trainer.objective.teacher is not None:
+            self._trainer.objective.teacher.update(self._trainer.model)
 
     def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if self._trainer.cut_short:

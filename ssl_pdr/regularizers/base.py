@@ -37,6 +37,8 @@ class CleanPass:
         held_still: whether the parameters were; then the graph, where there is one, begins at the embeddings and serves R alone.
         gradient: of a posterior of two classes, at the embeddings, up to a factor for each row, (B, T, E), where it is known already.
         dtype: what the layers compute in: autocast's where it is on, be it within the model's own forward only.
+        target: logits that R compares with in the place of these, of the same shape, no graph; None for these.
+        counted: rows whose R counts, (B,), bool; None for all.
     """
 
     logits: Tensor
@@ -46,6 +48,13 @@ class CleanPass:
     held_still: bool = False
     gradient: Tensor | None = None
     dtype: torch.dtype = torch.float32
+    target: Tensor | None = None
+    counted: Tensor | None = None
+
+    @property
+    def compared(self) -> Tensor:
+        """The logits that R compares the noisy pass with."""
+        return self.logits if self.target is None else self.target
 
     @property
     def at_site(self) -> tuple[Tensor, Tensor]:
@@ -162,7 +171,7 @@ class Regularizer(ABC):
         """R of each row, (B,), given the clean pass."""
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
-        """What R would be without noise, (B,), no graph: the share of dropout. None where it is zero by definition.
+        """What R would be without noise, (B,), no graph: the share of dropout and of the target. None where it is zero by definition.
 
         Costs one forward pass and leaves the random states as they were.
         """

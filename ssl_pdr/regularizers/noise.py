@@ -83,18 +83,22 @@ class DivergenceRegularizer(Regularizer):
         return super().clean_pass(undistributed(model), inputs, hold_still=hold_still)
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
-        """What independent dropout masks alone make of R, (B,), no graph; None where masks are shared or off."""
-        if self.dropout != "independent":
+        """What independent dropout masks and the distance to a target of its own alone make of R, (B,), no graph; None where there is neither."""
+        if self.dropout != "independent" and clean.target is None:
             return None
         present = RandomState.capture(unwrap(model))
         with torch.no_grad():
-            logits = self._logits(undistributed(model), inputs, self._without_noise(clean))
+            with self._masks(model, clean):
+                logits = self._logits(undistributed(model), inputs, self._without_noise(clean))
             present.restore()
-            return per_row(self.divergence.from_logits(clean.logits, logits))
+            return per_row(self.divergence.from_logits(clean.compared, logits))
 
     def _without_noise(self, clean: CleanPass) -> Transform | None:
         """What the second pass does at the site, noise apart."""
         return None
+
+    def _masks(self, model: nn.Module, clean: CleanPass) -> AbstractContextManager[None]:
+        return replayed(clean.state if self.dropout == "shared" else None, unwrap(model))
 
     def _compare(self, clean: Tensor, noisy: Tensor) -> Tensor:
         return per_row(self.divergence.from_logits(clean.detach() if self.detaches_target else clean, noisy))
@@ -188,7 +192,7 @@ class RPT(DivergenceRegularizer):
         self._check_resolution(model, inputs, clean, noise)
         with self._masks(model, clean):
             noisy = self._logits(model, inputs, lambda x: self._base(x, clean) + noise.to(x.dtype))
-        return self._compare(clean.logits, noisy)
+        return self._compare(clean.compared, noisy)
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
         """What independent dropout masks alone make of R, (B,), no graph; None where they cannot."""
@@ -245,9 +249,6 @@ class RPT(DivergenceRegularizer):
             )
         assert self.divergence.curvature is not None  # noqa: S101
         return self.divergence.curvature / 2 * size[:, 0, 0].square() * per_row(_variance(logits, slopes))
-
-    def _masks(self, model: nn.Module, clean: CleanPass) -> AbstractContextManager[None]:
-        return replayed(clean.state if self.dropout == "shared" else None, unwrap(model))
 
     def _base(self, embeddings: Tensor, clean: CleanPass) -> Tensor:
         if self.embeddings == "fresh":
@@ -324,7 +325,7 @@ class RDrop(DivergenceRegularizer):
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
     ) -> Tensor:
         """R of each row, (B,), given the clean pass."""
-        return self._compare(clean.logits, self._logits(model, inputs, None))
+        return self._compare(clean.compared, self._logits(model, inputs, None))
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
         """None: all of R is at zero noise."""

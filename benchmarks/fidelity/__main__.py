@@ -1,0 +1,103 @@
+"""The ablation: `python -m benchmarks.fidelity sst2|pydocs`; finished cells are kept, `--show` only prints what is there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fidelity.questions import BASE, CONTROLS, QUESTIONS, methods
+from benchmarks.report import show
+from ssl_pdr.cli.curve_view import CurveView
+from ssl_pdr.cli.live import quiet
+from ssl_pdr.curves.grid import Grid
+from ssl_pdr.curves.store import CurveFolder, read_curve
+from ssl_pdr.recipe import parse_setting
+
+RESULTS = Path(__file__).parent / "results"
+STEPS = 150
+BUDGET = 0.1
+
+
+def base(data: str) -> dict[str, Any]:
+    """What all cells of a data set share."""
+    fixed = dict(parse_setting(f"{key}={value}") for key, value in BASE.items())
+    if data == "pydocs":
+        return {**fixed, "data": "pydocs-topics"}
+    if "SSL_PDR_DATA" not in os.environ:
+        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz and sst2/dev.tsv")
+    folder = os.environ["SSL_PDR_DATA"]
+    return {
+        **fixed,
+        "data": f"{folder}/sst2/train_sentences.tsv.gz",
+        "data_dir": folder,
+        "limit": 2000,
+        "label_map": ("0=negative", "1=positive"),
+        "eval_on": ("sst2",),
+        "eval_limit": 1000,
+        "lr": 1e-4,
+    }
+
+
+def grid(data: str, questions: tuple[str, ...], seeds: int) -> Grid:
+    """The ablation's grid: a tenth of the labels."""
+    return Grid(
+        base=base(data), budgets=(BUDGET,), methods=methods(questions), seeds=tuple(range(seeds)), batch=8, steps=STEPS
+    )
+
+
+def table(cells: Iterable[Mapping[str, Any]], question: str, part: str = "in_domain") -> list[list[str]]:
+    """Rows for one question: each method's mean score, and its paired differences to the controls."""
+    scores: dict[str, dict[int, float]] = {}
+    for cell in cells:
+        if cell["status"] == "finished":
+            scores.setdefault(cell["method"], {})[cell["seed"]] = 100 * cell["scores"][part]["accuracy"]
+    rows = []
+    for method in (*CONTROLS, *QUESTIONS[question]):
+        own = scores.get(method, {})
+        mean = f"{statistics.mean(own.values()):.1f}" if own else "–"
+        differences = [_paired(own, scores.get(control, {})) for control in CONTROLS]
+        rows.append([method, str(len(own)), mean, *differences])
+    return rows
+
+
+def _paired(own: Mapping[int, float], other: Mapping[int, float]) -> str:
+    found = [own[seed] - other[seed] for seed in own if seed in other]
+    if not found:
+        return "–"
+    error = f" ± {statistics.stdev(found) / len(found) ** 0.5:.1f}" if len(found) > 1 else ""
+    return f"{statistics.mean(found):+.1f}{error}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", choices=("sst2", "pydocs"))
+    parser.add_argument("--only", choices=QUESTIONS, nargs="+", default=list(QUESTIONS), help="questions")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--show", action="store_true", help="print what is there")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    folder = options.output / options.data
+    if not options.show:
+        quiet(verbose=False)
+        from ssl_pdr.curves.engine import make_curve, make_plan
+        from ssl_pdr.curves.local import LocalPool
+
+        plan = make_plan(grid(options.data, tuple(options.only), options.seeds))
+        with CurveView(enabled=True) as view:
+            make_curve(plan, folder, LocalPool(options.jobs), view)
+    if not CurveFolder(folder).grid.is_file():
+        sys.exit(f"nothing was measured yet in {folder}; leave --show out")
+    _, cells, _ = read_curve(folder)
+    for question in options.only:
+        columns = ["method", "seeds", "accuracy, %", *(f"to {control}" for control in CONTROLS)]
+        show(f"{options.data}, {question}", columns, table(cells, question))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The questions of the ablation, and the methods that answer each; `none` and `rdrop` stand beside all of them."""
+
+from __future__ import annotations
+
+from ssl_pdr.divergences import get_divergence
+
+CONTROLS = ("none", "rdrop:kl")
+# What every method has unless its name says otherwise, written out: a preset may change, these cells do not.
+BASE = {
+    "site": "output",
+    "dropout": "independent",
+    "radius": "0.1",
+    "radius_unit": "token_norm",
+    "search": "exact",
+    "target_grad": "auto",
+    "alpha": "1",
+}
+DROPOUT = ("independent", "shared", "off")
+# As shares of the mean token norm, and as the absolute sizes that published code uses (a token is about 9 long).
+RADII = ("1e-3,radius_unit=absolute", "1e-2,radius_unit=absolute", "0.1,radius_unit=absolute", "0.1", "0.3", "1.0")
+DIVERGENCES = ("kl", "reverse_kl", "shl", "jsd", "jeffreys", "chi2")
+ALPHAS = (0.1, 1, 4, 10)
+
+
+def matched_alpha(divergence: str) -> float:
+    """The α whose second-order form is that of KL at α = 1 (Eq. 7): α · g''(1) = 1.
+
+    Example:
+        >>> matched_alpha("shl"), matched_alpha("jeffreys")
+        (4.0, 0.5)
+    """
+    curvature = get_divergence(divergence).curvature
+    assert curvature is not None  # noqa: S101  # all of DIVERGENCES are smooth
+    return 1 / curvature
+
+
+def _with(method: str, **settings: object) -> str:
+    """The name of a method with settings, those left out that it has anyway."""
+    return ",".join([method, *(f"{key}={value}" for key, value in settings.items() if str(value) != BASE.get(key))])
+
+
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "noise or dropout": tuple(
+        _with(f"{reg}:kl", dropout=dropout, radius=radius)
+        for dropout in DROPOUT
+        for reg in ("rpt", "vat")
+        for radius in RADII
+    ),
+    "site": tuple(_with(f"{reg}:kl", site=site) for reg in ("rpt", "vat") for site in ("output", "sum", "word")),
+    "weight": tuple(_with(f"{reg}:kl", alpha=alpha) for reg in ("rdrop", "rpt", "vat") for alpha in ALPHAS),
+    "divergence, equal weight": tuple(f"vat:{div}" for div in DIVERGENCES),
+    "divergence, matched weight": tuple(
+        _with(f"vat:{div}", alpha=f"{matched_alpha(div):g}") for div in DIVERGENCES if matched_alpha(div) != 1
+    ),
+    "few labels": tuple(
+        _with("vat:kl", **{key: value})
+        for key, values in {
+            "ramp_up": (0.3, 1.0),
+            "ratio": (3.0, 7.0),
+            "sharpen": (0.4,),
+            "confidence": (0.8,),
+            "entropy": (0.1, 0.3, 1.0),
+            "ema": (0.99,),
+        }.items()
+        for value in values
+    )
+    + (
+        "vat:kl,alpha=4,ramp_up=1",
+        "vat:kl,alpha=4,ema=0.99",
+        "vat:kl,sharpen=0.4,confidence=0.8",
+        "rdrop:kl,ema=0.99",
+        "rdrop:kl,alpha=4,ema=0.99",
+        "rdrop:kl,entropy=0.3",
+    ),
+}
+
+
+def methods(questions: tuple[str, ...] = tuple(QUESTIONS)) -> tuple[str, ...]:
+    """All methods of some questions, each once, the controls first."""
+    return tuple(dict.fromkeys([*CONTROLS, *(method for question in questions for method in QUESTIONS[question])]))

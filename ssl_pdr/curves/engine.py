@@ -1,0 +1,157 @@
+"""Make a curve: look at the data, run the cells that are not there yet, write each as it ends, and sum them up."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from ssl_pdr.config import make_config
+from ssl_pdr.curves.compute import Costs
+from ssl_pdr.curves.grid import Cell, Facts, Grid, cells_of
+from ssl_pdr.curves.local import Event
+from ssl_pdr.curves.store import FINISHED, CurveFolder
+from ssl_pdr.curves.summary import summarise
+from ssl_pdr.errors import InterruptedRunError
+from ssl_pdr.files import atomic_write
+from ssl_pdr.materials import corpora_of, corpus_of, fingerprint_of, read_key, split_of, task_of, with_task
+from ssl_pdr.model_card import model_name
+from ssl_pdr.shelf import Shelf
+from ssl_pdr.tasks.base import load_tokenizer
+
+
+class Pool(Protocol):
+    """What runs cells."""
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
+        """Run all cells; what happens to them, as it happens."""
+
+
+class Watcher(Protocol):
+    """Who wants to know how a curve is getting on."""
+
+    def planned(self, cells: Sequence[Cell], finished: Mapping[str, Mapping[str, Any]]) -> None:
+        """All cells, and the contents of those that are finished already, by their keys."""
+
+    def event(self, event: Event) -> None:
+        """Something happened to a cell."""
+
+    def warn(self, text: str) -> None:
+        """Something to know before believing the curve."""
+
+
+class Unwatched:
+    """A watcher that does nothing."""
+
+    def planned(self, cells: Sequence[Cell], finished: Mapping[str, Mapping[str, Any]]) -> None:
+        """Ignore them."""
+
+    def event(self, event: Event) -> None:
+        """Ignore it."""
+
+    def warn(self, text: str) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a curve takes.
+
+    Attributes:
+        grid: as `curve.json` has it.
+        cells: all of them, seed after seed.
+    """
+
+    grid: dict[str, Any]
+    cells: list[Cell]
+
+
+def make_plan(grid: Grid, shelf: Shelf | None = None) -> Plan:
+    """Look at the data and the model, and say what is to be run.
+
+    Args:
+        grid: of the curve.
+        shelf: what other plans of the process have read.
+
+    Raises:
+        PDRError: for data or a model that cannot be used, and for a budget that leaves a class without a label.
+    """
+    shelf = shelf or Shelf()
+    base = with_task(make_config(grid.base).resolved())
+    facts: dict[tuple[int, float], Facts] = {}
+    fingerprint = name = ""
+    for seed in grid.seeds:
+        corpus = shelf.take("corpus", read_key(base, seed), partial(corpus_of, base, seed))
+        corpora = shelf.take("corpora", read_key(base, seed), partial(corpora_of, base, corpus))
+        fingerprint, name, task = fingerprint_of(corpus, corpora), corpus.name, task_of(base, corpus)
+        for budget in grid.budgets:
+            split = split_of(dataclasses.replace(base, labelled_frac=budget, seed=seed), corpus)
+            facts[seed, budget] = Facts(len(split.labelled), bool(len(split.unlabelled) or corpora))
+    weights = shelf.take("weights", (base.model, task.name), lambda: _weights_hash(task.load_model(base.model)))
+    load_tokenizer(base.model)
+    cells = cells_of(grid, facts, Costs(shelf).of, fingerprint + weights)
+    noted = {
+        **grid.to_json(),
+        "name": grid.name or name,
+        "data_fingerprint": fingerprint,
+        "model": model_name(base.model),
+        "model_fingerprint": weights,
+    }
+    return Plan(noted, list({cell.key: cell for cell in cells}.values()))
+
+
+def _weights_hash(model: Any) -> str:
+    """SHA-256 over the weights that were pretrained."""
+    digest = hashlib.sha256()
+    for name, values in sorted(model.base_model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(values.reshape(-1).numpy())
+    return digest.hexdigest()
+
+
+def make_curve(plan: Plan, path: Path, pool: Pool, watcher: Watcher | None = None) -> dict[str, Any]:
+    """Run the cells of a plan that are not finished, and sum all of the folder up.
+
+    A cell is written as soon as it ends, so whatever stops this loses the cells under way and no other; a cell that failed is
+    tried again.
+
+    Args:
+        plan: of the curve.
+        path: its folder.
+        pool: runs the cells.
+        watcher: told of what happens.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        InterruptedRunError: after Ctrl-C; the same plan goes on where it stopped.
+        OutputError: for a folder that holds another curve, or cannot be written to.
+    """
+    watcher = watcher or Unwatched()
+    folder = CurveFolder(path)
+    grid = folder.begin(plan.grid)
+    found, warnings = folder.read()
+    for warning in warnings:
+        watcher.warn(warning)
+    finished = {cell.key: found[cell.key] for cell in plan.cells if found.get(cell.key, {}).get("status") == FINISHED}
+    watcher.planned(plan.cells, finished)
+    done = len(finished)
+    try:
+        for event in pool.run([cell for cell in plan.cells if cell.key not in finished]):
+            if event.outcome is not None:
+                folder.write(event.outcome)
+                done += event.outcome["status"] == FINISHED
+            watcher.event(event)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"stopped, {done} of {len(plan.cells)} cells are finished; the same command goes on from there"
+        ) from None
+    summary = summarise(grid, list(folder.read()[0].values()))
+    atomic_write(folder.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    return summary
