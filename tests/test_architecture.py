@@ -17,6 +17,7 @@ LAYERS = [
     {"errors"},
     {
         "outputs",
+        "shelf",
         "metrics",
         "registry",
         "files",
@@ -59,6 +60,7 @@ LAYERS = [
     {"materials", "evaluation"},
     {"loading"},
     {"experiment", "classifier"},
+    {"curves"},
     {"report"},
     {"paper"},
     {"cli"},
@@ -75,12 +77,23 @@ ONLY_IN = {
         "data.evaluation_sets",
         "cli",
     },
-    "transformers": {"trainer", "loading", "experiment", "evaluation", "progress", "tasks", "classifier", "cli"},
+    "transformers": {
+        "trainer",
+        "loading",
+        "experiment",
+        "evaluation",
+        "progress",
+        "tasks",
+        "classifier",
+        "curves",
+        "cli",
+    },
     "accelerate": {"processes"},
     "matplotlib": {"report"},
     "pandas": {"data.sources"},
     "datasketch": {"data.near"},
-    "sklearn": {"metrics", "baseline", "arrays", "classifier"},
+    "sklearn": {"metrics", "baseline", "arrays", "classifier", "curves"},
+    "ray": {"curves"},
 }
 
 

@@ -89,7 +89,7 @@ def main() -> None:
         from ssl_pdr.curves.local import LocalPool
 
         plan = make_plan(grid(options.data, tuple(options.only), options.seeds))
-        with CurveView(enabled=True) as view:
+        with CurveView(plan.grid, options.jobs, enabled=True) as view:
             make_curve(plan, folder, LocalPool(options.jobs), view)
     if not CurveFolder(folder).grid.is_file():
         sys.exit(f"nothing was measured yet in {folder}; leave --show out")

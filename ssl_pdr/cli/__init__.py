@@ -1,4 +1,4 @@
-"""The command line: `ssl-pdr train`, `evaluate`, `reproduce`, `inspect`, `data`, `split`, `list` and `doctor`."""
+"""The command line: `ssl-pdr train`, `evaluate`, `curve`, `report`, `reproduce`, `inspect`, `data`, `split`, `list` and `doctor`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import typer
 
+from ssl_pdr.cli.curve import curve_command
 from ssl_pdr.cli.data import data_command
 from ssl_pdr.cli.doctor import doctor_command
 from ssl_pdr.cli.evaluate import evaluate_command
 from ssl_pdr.cli.inspect import inspect_command
 from ssl_pdr.cli.listing import list_command
+from ssl_pdr.cli.report import report_command
 from ssl_pdr.cli.reproduce import reproduce_command
 from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("curve")(curve_command)
+app.command("report")(report_command)
 app.command("data")(data_command)
 app.command("split")(split_command)
 app.command("list")(list_command)

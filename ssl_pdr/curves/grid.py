@@ -125,6 +125,7 @@ class Grid:
         steps: optimizer steps; None takes those of `epochs` passes over the labelled rows of the largest budget.
         epochs: see `steps`.
         select: the part by whose score settings and the best method are chosen.
+        test: the part by whose score they are then told; None takes `select`, which flatters the best of several.
         name: for people; None takes that of the data.
     """
 
@@ -139,6 +140,7 @@ class Grid:
     steps: int | None = None
     epochs: float = 3.0
     select: str = "in_domain"
+    test: str | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -202,6 +204,7 @@ class Grid:
             "seeds": list(self.seeds),
             "search": {key: list(values) for key, values in self.search.items()},
             "select": self.select,
+            "test": self.test,
             "match": self.match,
             "batch": self.batch,
             "ratio": self.ratio,

@@ -13,7 +13,7 @@ from ssl_pdr.errors import OutputError
 from ssl_pdr.files import atomic_write
 
 FINISHED, FAILED = "finished", "failed"
-_GROWS = ("budgets", "methods", "seeds", "name")  # what a later grid in the same folder may add to
+_GROWS = ("budgets", "methods", "seeds", "name", "test")  # what a later grid in the same folder may add to
 _CELL = {"format", "key", "status", "budget", "method", "setting", "seed"}
 _RESULT = {"scores", "log", "config", "data", "versions", "machine", "timing", "split_hash"}
 

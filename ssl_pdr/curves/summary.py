@@ -286,7 +286,7 @@ def _sentence(curve: _Curve, worths: Sequence[Entry]) -> str:
     if NONE not in curve.grid["methods"] or not others:
         return f"What {_percent(budget)} of the labels are worth takes plain training (none) and another method"
     method = _best(curve, budget, others)
-    part = "dev" if "dev" in curve.metric else curve.grid["select"]
+    part = curve.grid.get("test") or curve.grid["select"]
     places = (entry for entry in worths if (entry["part"], entry["method"], entry["budget"]) == (part, method, budget))
     worth = next(places, None)
     reason = NO_RUN if worth is None else worth["reason"]

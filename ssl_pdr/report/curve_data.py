@@ -21,8 +21,6 @@ from ssl_pdr.report.curve_style import (
     styles_of,
 )
 
-_LOGGED = ("ce", "r")
-
 
 def page_data(summary: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The content of the page's plots.
@@ -37,7 +35,7 @@ def page_data(summary: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) ->
     """
     styles = styles_of(methods_of(summary))
     metrics = summary["metric"]
-    content = {
+    return {
         "methods": [
             {
                 "name": method,
@@ -61,22 +59,6 @@ def page_data(summary: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) ->
         "differences": [_difference(difference, summary) for difference in summary["differences"]],
         "runs": _runs(summary, cells),
     }
-    made: dict[str, Any] = finite(content)
-    return made
-
-
-def finite(value: Any) -> Any:
-    """The same without NaN and infinities, which JSON has no word for: None in their place.
-
-    Example:
-        >>> finite({"r": [0.5, float("nan")]})
-        {'r': [0.5, None]}
-    """
-    if isinstance(value, Mapping):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def budget_text(summary: Mapping[str, Any], budget: float) -> str:
@@ -152,14 +134,19 @@ def _runs(summary: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> lis
             continue
         log = cell["log"]
         pairs = zip(log["r"], log["r_zero_noise"], strict=True)
-        parts = [None if zero is None or not r else zero / r for r, zero in pairs]
         run = {
             "method": cell["method"],
             "x": cell["budget"],
             "seed": cell["seed"],
             "step": log["step"],
-            **{name: log[name] for name in _LOGGED},
-            "share": [None if part is None else float(f"{100 * part:.4g}") for part in parts],
+            "ce": _finite(log["ce"]),
+            "r": _finite(log["r"]),
+            "share": _finite([None if zero is None or not r else 100 * zero / r for r, zero in pairs]),
         }
         runs.setdefault((*place, cell["seed"]), run)
     return list(runs.values())
+
+
+def _finite(values: Sequence[float | None]) -> list[float | None]:
+    """Four digits of each; None where a number is none, which JSON has no word for."""
+    return [None if value is None or not math.isfinite(value) else float(f"{value:.4g}") for value in values]
