@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from benchmarks.memory import peak_bytes
 from benchmarks.pairs import Step
+from ssl_pdr.curves.compute import count_operations
 
 
 def counts(model: nn.Module, step: Step, rows: int, clear: Step) -> dict[str, Any]:
@@ -54,30 +52,6 @@ def count_rows(model: nn.Module, step: Step) -> dict[str, int]:
     finally:
         handle.remove()
     return rows
-
-
-def count_operations(step: Step) -> int:
-    """Floating-point operations of all products of matrices in one step, with attention in its plain form.
-
-    It tells a backward pass to the embeddings alone from one to the weights too, which costs twice as much.
-    """
-    with sdpa_kernel(SDPBackend.MATH), _Operations() as counter:
-        step()
-    return counter.total
-
-
-class _Operations(TorchDispatchMode):
-    """torch's own formulas; its own counter watches modules too, which `autograd.grad` to a leaf does not bear."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = function(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(function.overloadpacket)) is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=output)
-        return output
 
 
 def encoder_layer(model: nn.Module) -> nn.Module:

@@ -75,6 +75,7 @@ ONLY_IN = {
         "data.questions",
         "data.question_corpus",
         "data.evaluation_sets",
+        "curves",
         "cli",
     },
     "transformers": {

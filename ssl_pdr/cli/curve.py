@@ -104,6 +104,15 @@ def curve_command(
             rich_help_panel=_GRID,
         ),
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="Set on which the best method is then told of; by default that of --select, which flatters it.",
+            metavar="SET",
+            show_default=False,
+            rich_help_panel=_GRID,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="For people.", show_default="that of the data", rich_help_panel=_GRID)
     ] = None,
@@ -153,7 +162,7 @@ def curve_command(
 
     asked: dict[str, Any] = {}
     asked |= {"budgets": budget, "methods": method, "seeds": seeds, "search": search, "match": match, "steps": steps}
-    asked |= {"epochs": epochs, "batch": batch, "ratio": ratio, "select": select, "name": name}
+    asked |= {"epochs": epochs, "batch": batch, "ratio": ratio, "select": select, "test": test, "name": name}
     values = _values(grid, {**asked, "output": output, "jobs": jobs}, read_options(given))
     folder = Path(values.pop("output", None) or _default_output(values["base"]))
     pool, workers = _pool(engine, values.pop("jobs", None))

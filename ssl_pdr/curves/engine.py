@@ -11,18 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from ssl_pdr.config import make_config
+from transformers import set_seed
+
+from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.curves.compute import Costs
 from ssl_pdr.curves.grid import Cell, Facts, Grid, cells_of
 from ssl_pdr.curves.local import Event
 from ssl_pdr.curves.store import FINISHED, CurveFolder
 from ssl_pdr.curves.summary import summarise
+from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.errors import InterruptedRunError
 from ssl_pdr.files import atomic_write
-from ssl_pdr.materials import corpora_of, corpus_of, fingerprint_of, read_key, split_of, task_of, with_task
+from ssl_pdr.materials import corpora_of, corpus_of, fingerprint_of, prepare, read_key, split_of, task_of, with_task
 from ssl_pdr.model_card import model_name
+from ssl_pdr.progress import Silent
 from ssl_pdr.shelf import Shelf
-from ssl_pdr.tasks.base import load_tokenizer
+from ssl_pdr.tasks.base import Task, load_tokenizer
 
 
 class Pool(Protocol):
@@ -90,10 +94,9 @@ def make_plan(grid: Grid, shelf: Shelf | None = None) -> Plan:
         corpora = shelf.take("corpora", read_key(base, seed), partial(corpora_of, base, corpus))
         fingerprint, name, task = fingerprint_of(corpus, corpora), corpus.name, task_of(base, corpus)
         for budget in grid.budgets:
-            split = split_of(dataclasses.replace(base, labelled_frac=budget, seed=seed), corpus)
-            facts[seed, budget] = Facts(len(split.labelled), bool(len(split.unlabelled) or corpora))
-    weights = shelf.take("weights", (base.model, task.name), lambda: _weights_hash(task.load_model(base.model)))
-    load_tokenizer(base.model)
+            config = dataclasses.replace(base, labelled_frac=budget, seed=seed)
+            facts[seed, budget] = _facts(config, corpus, bool(corpora), shelf)
+    weights = shelf.take("weights", (base.model, task.name), partial(_model_hash, task, base.model))
     cells = cells_of(grid, facts, Costs(shelf).of, fingerprint + weights)
     noted = {
         **grid.to_json(),
@@ -105,10 +108,21 @@ def make_plan(grid: Grid, shelf: Shelf | None = None) -> Plan:
     return Plan(noted, list({cell.key: cell for cell in cells}.values()))
 
 
-def _weights_hash(model: Any) -> str:
-    """SHA-256 over the weights that were pretrained."""
-    digest = hashlib.sha256()
-    for name, values in sorted(model.base_model.state_dict().items()):
+def _facts(config: TrainConfig, corpus: Corpus, others: bool, shelf: Shelf) -> Facts:
+    """How many labelled rows a run takes from, and whether it has any without a label."""
+    if config.task == "question-answering":  # rows are windows, and one without the answer has no label
+        made = prepare(dataclasses.replace(config, reg="rdrop"), Silent(), shelf)
+        return Facts(len(made.labelled), made.unlabelled is not None)
+    split = split_of(config, corpus)
+    return Facts(len(split.labelled), bool(len(split.unlabelled) or others))
+
+
+def _model_hash(task: Task, model: str) -> str:
+    """SHA-256 over the weights, those that are drawn by a fixed seed, and the vocabulary."""
+    set_seed(0)
+    vocabulary = load_tokenizer(model).get_vocab()
+    digest = hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode())
+    for name, values in sorted(task.load_model(model).state_dict().items()):
         digest.update(name.encode())
         digest.update(values.reshape(-1).numpy())
     return digest.hexdigest()

@@ -33,9 +33,9 @@ def compose(n_labelled: int, n_unlabelled: int, batch_size: int) -> IntArray:
     """How many labelled and unlabelled rows each batch of an epoch holds.
 
     L labelled and U unlabelled rows fill K = ⌈(L + U)/B⌉ batches. All hold B rows but the last, which may be
-    short. Batch k has ⌊(k+1)L/K⌋ − ⌊kL/K⌋ labelled rows, that is ⌊L/K⌋ or ⌈L/K⌉, and never more than B. If that
-    is more than the whole of the last batch, the last one is all labelled and the others share the remaining
-    labelled rows by the same formula.
+    short. Every batch has its share of either kind by its size, to the nearest whole row: the first n rows of an epoch hold
+    n·L/(L + U) labelled ones. So with r unlabelled rows for each labelled one all batches but the last have B/(1 + r) labelled
+    rows, where that is a whole number, whatever r is: those that plain fine-tuning with batches of B/(1 + r) has.
 
     Args:
         n_labelled: L, rows with a label in one epoch.
@@ -47,20 +47,15 @@ def compose(n_labelled: int, n_unlabelled: int, batch_size: int) -> IntArray:
 
     Example:
         >>> compose(5, 10, 4).tolist()
-        [[1, 3], [1, 3], [1, 3], [2, 1]]
-        >>> compose(9, 4, 4).tolist()  # a share of the last batch would be 3 labelled rows
-        [[2, 2], [3, 1], [3, 1], [1, 0]]
+        [[1, 3], [2, 2], [1, 3], [1, 2]]
+        >>> compose(5, 5, 4).tolist(), compose(5, 0, 2).tolist()
+        ([[2, 2], [2, 2], [1, 1]], [[2, 0], [2, 0], [1, 0]])
     """
     n_labelled = whole_number("n_labelled", n_labelled, 0)
     n_rows = whole_number("n_labelled + n_unlabelled", n_labelled + whole_number("n_unlabelled", n_unlabelled, 0), 1)
     batch_size = whole_number("batch_size", batch_size, 1)
-    n_batches = -(-n_rows // batch_size)
-    sizes = np.full(n_batches, batch_size, dtype=np.int64)
-    sizes[-1] = last = n_rows - batch_size * (n_batches - 1)
-    labelled = _spread(n_labelled, n_batches)
-    if labelled[-1] > last:
-        labelled = np.append(_spread(n_labelled - last, n_batches - 1), last)
-    return np.stack([labelled, sizes - labelled], axis=1)
+    ends = np.minimum(np.arange(-(-n_rows // batch_size) + 1) * batch_size, n_rows)
+    return np.diff(Shares([n_labelled, n_rows - n_labelled]).counts(ends), axis=0)
 
 
 class MixedBatchSampler(Sampler[list[int]]):
@@ -313,11 +308,6 @@ class ShardedBatchSampler(Sampler[list[int]]):
         n_parts = -(-len(rows) // (self.micro_batch_size * self.world_size)) * self.world_size
         for part in range(self.rank, n_parts, self.world_size):
             yield rows[part::n_parts] or [~rows[0]]
-
-
-def _spread(rows: int, batches: int) -> IntArray:
-    """`rows` over `batches`, as evenly as whole numbers allow."""
-    return np.diff(np.arange(batches + 1) * rows // batches)
 
 
 def _generator(seed: int, *stream: int) -> np.random.Generator:

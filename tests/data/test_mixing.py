@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_pdr.data.mixing import MixedBatchSampler, ShardedBatchSampler, compose
 from ssl_pdr.data.shares import Shares, shares
+from ssl_pdr.data.splits import exact_share
 from ssl_pdr.errors import ConfigError
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -60,12 +61,21 @@ def test_the_composition_is_exact_and_even(labelled: int, unlabelled: int, batch
     assert table.sum(axis=0).tolist() == [labelled, unlabelled]
     assert (sizes[:-1] == batch_size).all()
     assert 1 <= sizes[-1] <= batch_size
-    formula = [(i + 1) * labelled // k - i * labelled // k for i in range(k)]
-    if formula[-1] <= sizes[-1]:
-        assert table[:, 0].tolist() == formula
-    else:  # the last batch is too short for its share: it is all labelled, the others share evenly
-        assert table[-1].tolist() == [sizes[-1], 0]
-        assert np.ptp(table[:-1, 0]) <= 1
+    rows = np.cumsum(table, axis=0)
+    shares = rows.sum(axis=1) * labelled / (labelled + unlabelled)
+    assert np.abs(rows[:, 0] - shares).max() <= 0.5
+
+
+@quick
+@given(counts, batch_sizes, st.integers(1, 200))
+def test_a_number_of_unlabelled_rows_for_each_labelled_one_does_not_move_the_labelled_ones(
+    labelled: int, batch: int, unlabelled_of_a_batch: int
+) -> None:
+    """Where it makes whole rows of a batch."""
+    unlabelled = exact_share(unlabelled_of_a_batch / batch, labelled)
+    if labelled and unlabelled:
+        mixed = compose(labelled, unlabelled, batch + unlabelled_of_a_batch)
+        assert mixed[:, 0].tolist() == compose(labelled, 0, batch)[:, 0].tolist()
 
 
 def test_no_small_case_breaks_the_composition() -> None:
