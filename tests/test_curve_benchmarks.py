@@ -55,14 +55,14 @@ def test_matched_weights_have_the_curvature_of_kl() -> None:
 
 def test_the_table_of_a_question_pairs_seeds() -> None:
     def cell(method: str, seed: int, accuracy: float) -> dict[str, object]:
-        scores = {"in_domain": {"accuracy": accuracy, "rows": 9}}
+        scores = {"in_domain": {"accuracy": accuracy, "macro_f1": accuracy / 2, "rows": 9}}
         return {"status": "finished", "method": method, "seed": seed, "scores": scores}
 
     cells = [cell("none", 0, 0.5), cell("none", 1, 0.7), cell("vat:kl", 0, 0.6), cell("vat:kl", 1, 0.7)]
     cells += [cell("vat:kl", 2, 0.9), {"status": "failed", "method": "none", "seed": 2}]
     rows = {row[0]: row[1:] for row in table(cells, "site")}
-    assert rows["vat:kl"] == ["3", "73.3", "+5.0 ± 5.0", "–"]
-    assert rows["rpt:kl"] == ["0", "–", "–", "–"]
+    assert rows["vat:kl"] == ["3", "73.3", "36.7", "+5.0 ± 5.0", "–"]
+    assert rows["rpt:kl"] == ["0", "–", "–", "–", "–"]
 
 
 @pytest.mark.parametrize("folder", MEASURED, ids=lambda path: f"{path.parts[-3]}/{path.name}")

@@ -43,26 +43,31 @@ def base(data: str) -> dict[str, Any]:
     }
 
 
-def grid(data: str, questions: tuple[str, ...], seeds: int) -> Grid:
+def grid(data: str, questions: tuple[str, ...], seeds: int, steps: int = STEPS) -> Grid:
     """The ablation's grid: a tenth of the labels."""
     return Grid(
-        base=base(data), budgets=(BUDGET,), methods=methods(questions), seeds=tuple(range(seeds)), batch=8, steps=STEPS
+        base=base(data), budgets=(BUDGET,), methods=methods(questions), seeds=tuple(range(seeds)), batch=8, steps=steps
     )
 
 
 def table(cells: Iterable[Mapping[str, Any]], question: str, part: str = "in_domain") -> list[list[str]]:
     """Rows for one question: each method's mean score, and its paired differences to the controls."""
-    scores: dict[str, dict[int, float]] = {}
+    scores: dict[str, dict[str, dict[int, float]]] = {"accuracy": {}, "macro_f1": {}}
     for cell in cells:
         if cell["status"] == "finished":
-            scores.setdefault(cell["method"], {})[cell["seed"]] = 100 * cell["scores"][part]["accuracy"]
+            for metric, found in scores.items():
+                found.setdefault(cell["method"], {})[cell["seed"]] = 100 * cell["scores"][part][metric]
     rows = []
-    for method in (*CONTROLS, *QUESTIONS[question]):
-        own = scores.get(method, {})
-        mean = f"{statistics.mean(own.values()):.1f}" if own else "–"
-        differences = [_paired(own, scores.get(control, {})) for control in CONTROLS]
-        rows.append([method, str(len(own)), mean, *differences])
+    for method in dict.fromkeys((*CONTROLS, *QUESTIONS[question])):
+        own = scores["accuracy"].get(method, {})
+        means = [_mean(found.get(method, {})) for found in scores.values()]
+        differences = [_paired(own, scores["accuracy"].get(control, {})) for control in CONTROLS]
+        rows.append([method, str(len(own)), *means, *differences])
     return rows
+
+
+def _mean(scores: Mapping[int, float]) -> str:
+    return f"{statistics.mean(scores.values()):.1f}" if scores else "–"
 
 
 def _paired(own: Mapping[int, float], other: Mapping[int, float]) -> str:
@@ -78,24 +83,25 @@ def main() -> None:
     parser.add_argument("data", choices=("sst2", "pydocs"))
     parser.add_argument("--only", choices=QUESTIONS, nargs="+", default=list(QUESTIONS), help="questions")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--show", action="store_true", help="print what is there")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    folder = options.output / options.data
+    folder = options.output / (options.data if options.steps == STEPS else f"{options.data}_{options.steps}_steps")
     if not options.show:
         quiet(verbose=False)
         from ssl_pdr.curves.engine import make_curve, make_plan
         from ssl_pdr.curves.local import LocalPool
 
-        plan = make_plan(grid(options.data, tuple(options.only), options.seeds))
+        plan = make_plan(grid(options.data, tuple(options.only), options.seeds, options.steps))
         with CurveView(plan.grid, options.jobs, enabled=True) as view:
             make_curve(plan, folder, LocalPool(options.jobs), view)
     if not CurveFolder(folder).grid.is_file():
         sys.exit(f"nothing was measured yet in {folder}; leave --show out")
     _, cells, _ = read_curve(folder)
     for question in options.only:
-        columns = ["method", "seeds", "accuracy, %", *(f"to {control}" for control in CONTROLS)]
+        columns = ["method", "seeds", "accuracy, %", "macro F1, %", *(f"to {control}" for control in CONTROLS)]
         show(f"{options.data}, {question}", columns, table(cells, question))
 
 

@@ -17,7 +17,7 @@ BASE = {
 }
 DROPOUT = ("independent", "shared", "off")
 # As shares of the mean token norm, and as the absolute sizes that published code uses (a token is about 9 long).
-RADII = ("1e-3,radius_unit=absolute", "1e-2,radius_unit=absolute", "0.1,radius_unit=absolute", "0.1", "0.3", "1.0")
+RADII = ("1e-3,radius_unit=absolute", "1e-2,radius_unit=absolute", "0.1,radius_unit=absolute", "0.1", "0.3", "1")
 DIVERGENCES = ("kl", "reverse_kl", "shl", "jsd", "jeffreys", "chi2")
 ALPHAS = (0.1, 1, 4, 10)
 
@@ -34,9 +34,10 @@ def matched_alpha(divergence: str) -> float:
     return 1 / curvature
 
 
-def _with(method: str, **settings: object) -> str:
+def _with(method: str, **settings: str | float) -> str:
     """The name of a method with settings, those left out that it has anyway."""
-    return ",".join([method, *(f"{key}={value}" for key, value in settings.items() if str(value) != BASE.get(key))])
+    said = {key: value if isinstance(value, str) else f"{value:g}" for key, value in settings.items()}
+    return ",".join([method, *(f"{key}={value}" for key, value in said.items() if value != BASE.get(key))])
 
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
