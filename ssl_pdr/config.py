@@ -92,7 +92,7 @@ class TrainConfig:
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens.
         site: where noise enters: `sum`, `output` or `word`.
         dropout: masks between passes: `shared`, `independent` or `off`.
-        target_grad: gradient on the clean side: `auto`, `detach` or `both`; with `sharpen`, `confidence` or `ema`, `auto` is `detach`.
+        target_grad: gradient on the clean side: `auto`, `detach` or `both`; with `sharpen`, `confidence`, `ema` or `align`, `auto` is `detach`.
         search: how `vat` finds its direction: `exact`, from the clean pass's own graph, or `power`, by further passes.
         search_steps: steps of the search `power` of `vat`, and of `at`.
         search_products: products of the search `exact`; None is one less than there are classes, up to 12, and one for more.
@@ -105,6 +105,7 @@ class TrainConfig:
         sharpen: temperature of the clean posterior as a target, above 0; 1 is off.
         confidence: unlabelled rows take R from this probability of their likeliest outcome on, below 1; 0 is off.
         ema: decay of the moving average of the weights whose posterior is the target, below 1; 0 is off.
+        align: decay of the running means by which the target's classes become as frequent as those of labelled rows, below 1; 0 is off.
         ratio: `proportional`, or unlabelled rows per labelled row.
         epochs: passes over the data.
         max_steps: optimizer steps; wins over `epochs` if given.
@@ -172,6 +173,7 @@ class TrainConfig:
     sharpen: float = 1.0
     confidence: float = 0.0
     ema: float = 0.0
+    align: float = 0.0
     ratio: str | float = "proportional"
     epochs: float = 3.0
     max_steps: int | None = None
@@ -288,6 +290,7 @@ _RULES: dict[str, _Rule] = {
     "sharpen": _Rule("above 0 and at most 1 (off)", 0, 1, low_open=True),
     "confidence": _Rule("at least 0 (off) and below 1", 0, 1, high_open=True),
     "ema": _Rule("at least 0 (off) and below 1", 0, 1, high_open=True),
+    "align": _Rule("at least 0 (off) and below 1", 0, 1, high_open=True),
     "temperature": _Rule("a finite number above 0", low=0, low_open=True),
     "lr": _Rule("a finite number above 0", low=0, low_open=True),
     "epochs": _Rule("a finite number above 0", low=0, low_open=True),

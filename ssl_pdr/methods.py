@@ -16,7 +16,7 @@ from ssl_pdr.regularizers import (
     Regularizer,
     get_regularizer,
 )
-from ssl_pdr.targets import Targets
+from ssl_pdr.targets import NO_CLASSES, Targets
 
 
 def build_regularizer(config: TrainConfig) -> Regularizer | None:
@@ -28,6 +28,8 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
     get_divergence(config.div)  # a name that does not exist is an error, whether it is used or not
     regularizer = None if config.reg == "none" else _build(config)
     build_targets(config).check(regularizer if config.alpha > 0 else None)
+    if config.align and config.task == "question-answering":
+        raise ConfigError(NO_CLASSES)
     return regularizer
 
 
@@ -39,6 +41,7 @@ def build_targets(config: TrainConfig) -> Targets:
         sharpen=config.sharpen,
         confidence=config.confidence,
         ema=config.ema,
+        align=config.align,
     )
 
 

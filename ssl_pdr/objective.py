@@ -15,7 +15,7 @@ from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import UNLABELLED, is_labelled, model_inputs, read_logits
 from ssl_pdr.regularizers.base import CleanPass, Regularizer
 from ssl_pdr.sites import undistributed
-from ssl_pdr.targets import Targets, Teacher, mean_entropy
+from ssl_pdr.targets import Marginals, Targets, Teacher, mean_entropy, row_weights
 
 # Gradient with respect to the log-odds that a saturated row gets at least: too small to move a parameter, large enough to point
 # somewhere; float16 cannot hold it, and has its direction from a product.
@@ -38,7 +38,7 @@ class Counts:
     def of(cls, *batches: Mapping[str, Any]) -> Counts:
         """The counts of the given batches; rows of weight zero are padding and do not count."""
         labelled = sum(int(is_labelled(batch["labels"]).sum()) for batch in batches)
-        rows = sum(int((_weights(batch) > 0).sum()) for batch in batches)
+        rows = sum(int((row_weights(batch) > 0).sum()) for batch in batches)
         return cls(labelled, rows)
 
 
@@ -81,6 +81,10 @@ class Objective:
         targets: what R compares with and on which rows, how α rises, and the entropy of unlabelled rows; by default nothing of it.
         teacher: the moving average that `targets.ema` asks for; whoever takes the optimizer steps calls its `update`.
 
+    Attributes:
+        marginals: the running means where `targets.align` is on, else None; after each optimizer step call `objective.marginals.update()`,
+            as `PDRTrainer` does.
+
     Raises:
         ConfigError: for an α that is negative or not finite, targets that mean nothing to the regularizer, or `ema` without teacher.
 
@@ -111,6 +115,12 @@ class Objective:
                 "a teacher and targets.ema above 0 belong together, got one of them; use Teacher(model, targets.ema)"
             )
         self.teacher = teacher
+        self.marginals = Marginals(self.targets.align) if self.targets.align else None
+
+    @property
+    def kept(self) -> list[Teacher | Marginals]:
+        """What goes on from step to step, and so into checkpoints: each has `save` and `load` of a folder."""
+        return [part for part in (self.teacher, self.marginals) if part is not None]
 
     def __call__(
         self,
@@ -204,6 +214,9 @@ class Objective:
         if not self.targets.constant:
             return clean
         source = clean.logits.detach() if self.teacher is None else self.teacher.logits(batch)
+        if self.marginals is not None:
+            unaligned, source = source, self.marginals.aligned(source)
+            self.marginals.count(unaligned, batch)
         target = self.targets.sharpened(source) if self.targets.replaced else None
         if self.targets.confidence == 0:
             return replace(clean, target=target)
@@ -218,7 +231,7 @@ class Objective:
         found: dict[str, Tensor] = {}
         if counts.unlabelled == 0:
             return found
-        weights = _weights(batch).to(clean.logits.device) * ~is_labelled(batch["labels"]).to(clean.logits.device)
+        weights = row_weights(batch).to(clean.logits.device) * ~is_labelled(batch["labels"]).to(clean.logits.device)
         if self.targets.entropy:
             found["entropy"] = (mean_entropy(clean.logits) * weights).sum() / counts.unlabelled
         if clean.counted is not None:
@@ -262,14 +275,9 @@ def _correct(logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
     return (hits if hits.dim() == 1 else hits.all(dim=1)).sum()
 
 
-def _weights(batch: Mapping[str, Any]) -> Tensor:
-    weights = batch.get("row_weight")
-    return torch.ones(len(batch["labels"])) if weights is None else weights
-
-
 def _share(values: Tensor, batch: Mapping[str, Any], clean: CleanPass, count: int) -> Tensor:
     """The share of these rows in the mean R over `count` rows, a scalar."""
-    weights = _weights(batch).to(values)
+    weights = row_weights(batch).to(values)
     if clean.counted is not None:
         weights = weights * clean.counted
     return (values * weights).sum() / max(count, 1)

@@ -42,8 +42,8 @@ class PDRTrainer(Trainer):
         regularizer: R; None for plain fine-tuning.
         alpha: weight of R, at least 0; 0 is plain fine-tuning.
         ratio: `proportional`, or unlabelled rows per labelled row.
-        targets: what helps where labels are few (see `Targets`); by default nothing of it. The moving average of `ema` goes into checkpoints;
-            the model that is trained and saved stays the model itself.
+        targets: what helps where labels are few (see `Targets`); by default nothing of it. The moving average of `ema` and the means of `align`
+            go into checkpoints; the model that is trained and saved stays the model itself.
         zero_noise_every: after how many optimizer steps to measure what is in R beside noise, two more forward passes; 0 for never:
             R without noise (`r_zero_noise`); the size of the noise that the dtype realises (`noise_norm`) and the share of it that is
             noise (`noise_kept`); R by rounding alone (`r_rounding`), and the share of R above that (`r_above_rounding`).
@@ -157,8 +157,9 @@ class PDRTrainer(Trainer):
         self._failure = None
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(str(self.args.output_dir)) or True
-        if self.objective.teacher is not None and isinstance(resume_from_checkpoint, (str, os.PathLike)):
-            self.objective.teacher.load(Path(resume_from_checkpoint))
+        if isinstance(resume_from_checkpoint, (str, os.PathLike)):
+            for part in self.objective.kept:
+                part.load(Path(resume_from_checkpoint))
         try:
             outcome = super().train(resume_from_checkpoint, *args, **kwargs)
         finally:  # data workers would live on until somebody collects the loader
@@ -213,9 +214,10 @@ class PDRTrainer(Trainer):
             )
         super().save_model(output_dir, _internal_call)
         # A checkpoint counts as whole when the Trainer has written its state, which comes after this.
-        folder, teacher = Path(output_dir or ""), self.objective.teacher
-        if teacher is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
-            teacher.save(folder)
+        folder = Path(output_dir or "")
+        if folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
+            for part in self.objective.kept:
+                part.save(folder)
 
     def _new_teacher(self, decay: float) -> Teacher | None:
         """A moving average that starts at the model as it is now, in the mixed precision that it will be trained in."""
@@ -312,7 +314,7 @@ class _StepSums:
 
 
 class _Progress(TrainerCallback):
-    """Tell samplers and noise the epoch, and the moving average the step; stop with a checkpoint where a stream has no more rows."""
+    """Tell samplers and noise the epoch, and what `Objective` keeps the step; stop with a checkpoint where a stream has no more rows."""
 
     def __init__(self, trainer: PDRTrainer) -> None:
         self._trainer = trainer
@@ -324,8 +326,11 @@ class _Progress(TrainerCallback):
             self._trainer.objective.regularizer.set_epoch(epoch)
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._trainer.objective.teacher is not None:
-            self._trainer.objective.teacher.update(self._trainer.model)
+        objective, accelerator = self._trainer.objective, self._trainer.accelerator
+        if objective.teacher is not None:
+            objective.teacher.update(self._trainer.model)
+        if objective.marginals is not None:
+            objective.marginals.update(lambda sums: accelerator.reduce(sums, reduction="sum"))
 
     def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if self._trainer.cut_short:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ssl_pdr.config import make_config
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.methods import build_regularizer, build_targets
 from ssl_pdr.outputs import read_logits
-from ssl_pdr.targets import Targets, Teacher, mean_entropy
+from ssl_pdr.targets import NO_CLASSES, Marginals, Targets, Teacher, mean_entropy
 from tests.conftest import tiny_batch, tiny_bert
 from tests.test_answers import PASSAGE, tiny_reader
 from tests.test_passes import Wrapper
@@ -34,6 +35,8 @@ EACH = {
     "confidence": Targets(confidence=0.6),
     "ema": Targets(ema=0.9),
     "all": ALL,
+    "align": Targets(align=0.5),
+    "all, align": dataclasses.replace(ALL, align=0.5),
 }
 
 
@@ -53,14 +56,18 @@ def questions() -> dict[str, Any]:
 
 
 def objective_of(model: nn.Module, regularizer: Any, targets: Targets) -> Objective:
-    """With a teacher whose weights are others, where there is one."""
+    """With a teacher whose weights are others, and with means that differ, where there are any."""
     teacher = None
     if targets.ema:
         teacher = Teacher(model, targets.ema)
         torch.manual_seed(5)
         for parameter in teacher.average.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    return Objective(regularizer, ALPHA, targets, teacher)
+    objective = Objective(regularizer, ALPHA, targets, teacher)
+    if objective.marginals is not None:
+        skewed = torch.stack([torch.linspace(low, high, model.config.num_labels) for low, high in ((1, 2), (3, 1))])
+        objective.marginals.means = skewed / skewed.sum(dim=1, keepdim=True)
+    return objective
 
 
 # --- the whole objective against NumPy, and its gradient against finite differences of it ---
@@ -80,7 +87,7 @@ class Oracle:
     @classmethod
     def here(cls, model: Any, batch: dict[str, Any], objective: Objective, *, both_sides: bool) -> Oracle:
         regularizer: Any = objective.regularizer
-        z = logits(objective.teacher.average.module if objective.teacher else model, batch)
+        z = source(model, batch, objective)
         counted = (labels_of(batch) >= 0).any(axis=1) | (
             special.softmax(z, axis=-1).max(axis=-1).mean(axis=1) >= objective.targets.confidence
         )
@@ -120,6 +127,16 @@ def logits(model: Any, batch: dict[str, Any]) -> np.ndarray:
     return z if z.ndim == 3 else z[:, None]
 
 
+def source(model: Any, batch: dict[str, Any], objective: Objective) -> np.ndarray:
+    """(B, H, C), of the target before sharpening."""
+    z = logits(objective.teacher.average.module if objective.teacher else model, batch)
+    if objective.marginals is None:
+        return z
+    assert objective.marginals.means is not None
+    labelled, given = objective.marginals.means.double().numpy()
+    return z + np.log(labelled / given)
+
+
 @contextmanager
 def added(model: Any, noise: Tensor) -> Iterator[None]:
     """While open, noise is added to what leaves the embeddings."""
@@ -139,7 +156,7 @@ CASES = [
     *((name, VAT("shl", 0.4, target_grad="detach"), 2) for name in EACH),
     ("entropy", RPT("shl", 0.4), 3),  # both sides carry gradient
     ("ramp-up", RPT("shl", 0.4), 3),
-    *((name, RPT("kl", 0.4), 0) for name in EACH),  # start and end
+    *((name, RPT("kl", 0.4), 0) for name in EACH if not EACH[name].align),  # start and end
 ]
 
 
@@ -149,8 +166,7 @@ def test_loss_and_gradient_are_those_of_the_oracle(name: str, regularizer: Any, 
     model, batch = (classes(outcomes), mixed()) if outcomes else (tiny_reader(), questions())
     objective = objective_of(model, regularizer, EACH[name])
     if objective.targets.confidence:  # one that masks all unlabelled rows but one
-        source = logits(objective.teacher.average.module if objective.teacher else model, batch)
-        surest = special.softmax(source, axis=-1).max(axis=-1).mean(axis=1)
+        surest = special.softmax(source(model, batch, objective), axis=-1).max(axis=-1).mean(axis=1)
         threshold = between(surest[labels_of(batch)[:, 0] < 0])
         objective.targets = dataclasses.replace(objective.targets, confidence=threshold)
     oracle = Oracle.here(model, batch, objective, both_sides=not regularizer.detaches_target)
@@ -280,7 +296,7 @@ def test_micro_batches_add_up_to_the_step() -> None:
 
 
 @pytest.mark.parametrize("dropout", ["shared", "off"])
-@pytest.mark.parametrize("targets", [Targets(sharpen=0.5), Targets(ema=0.9, confidence=0.6), ALL])
+@pytest.mark.parametrize("targets", [Targets(sharpen=0.5), Targets(ema=0.9, confidence=0.6), ALL, EACH["align"]])
 def test_zero_noise_leaves_the_distance_to_the_same_target_on_the_same_rows(targets: Targets, dropout: Any) -> None:
     model, batch = classes(dropout=0.3), mixed()
     objective = objective_of(model, RPT("kl", 0.4, dropout=dropout), targets)
@@ -337,6 +353,7 @@ PASSES = {  # of the model forward, and back; of the teacher forward; in batches
     "vat, entropy": (VAT("kl"), Targets(entropy=0.1), False, (2, 3, 0)),
     "vat, entropy, early": (VAT("kl"), Targets(entropy=0.1), True, (2, 2.5, 0)),
     "vat, teacher": (VAT("kl"), Targets(ema=0.9), False, (2, 2.5, 1)),
+    "vat, aligned": (VAT("kl"), Targets(align=0.9), False, (2, 2.5, 0)),
     "rpt, entropy": (RPT("kl"), Targets(entropy=0.1), False, (2, 2, 0)),
     "rpt, entropy, both sides": (RPT("shl"), Targets(entropy=0.1), False, (2, 2, 0)),
     "rdrop, teacher": (RDrop("kl"), Targets(ema=0.9), False, (2, 1.5, 1)),
@@ -419,6 +436,126 @@ def test_a_target_from_elsewhere_gets_no_gradient() -> None:
     assert all(parameter.grad is None for parameter in objective.teacher.average.parameters())
 
 
+# --- distribution alignment ---
+
+
+def batch_of(labels: list[int], weights: list[float] | None = None) -> dict[str, Tensor]:
+    return {"labels": torch.tensor(labels), "row_weight": torch.tensor(weights or [1.0] * len(labels))}
+
+
+def log_p(*rows: tuple[float, ...]) -> Tensor:
+    return torch.tensor(rows).log()
+
+
+def test_the_running_means_by_hand() -> None:
+    marginals = Marginals(decay=0.8)
+    first = log_p((0.9, 0.1), (0.5, 0.5), (0.7, 0.3), (0.2, 0.8))
+    torch.testing.assert_close(marginals.aligned(first), first)  # uniform at first
+    marginals.count(first, batch_of([1, -100, -100, -100], [1.0, 1.0, 1.0, 0.0]))
+    torch.testing.assert_close(marginals.aligned(first), first)  # constant within a step
+    marginals.update()
+    torch.testing.assert_close(marginals.means, torch.tensor([[0.4, 0.6], [0.52, 0.48]]))
+    marginals.count(log_p((0.1, 0.9)), batch_of([0]))  # no unlabelled row
+    marginals.update()
+    torch.testing.assert_close(marginals.means, torch.tensor([[0.52, 0.48], [0.52, 0.48]]))
+    marginals.count(log_p((0.1, 0.9), (0.3, 0.7)), batch_of([-100, -100]))  # no labelled one
+    marginals.update()
+    torch.testing.assert_close(marginals.means, torch.tensor([[0.52, 0.48], [0.456, 0.544]]))
+    aligned = np.array([0.3 * 0.52 / 0.456, 0.7 * 0.48 / 0.544])
+    found = marginals.aligned(log_p((0.3, 0.7))).softmax(dim=-1).numpy()[0]
+    np.testing.assert_allclose(found, aligned / aligned.sum(), rtol=1e-5)
+    before = marginals.means
+    marginals.update()  # nothing was counted
+    assert marginals.means is before
+
+
+def test_a_class_never_seen_is_not_ruled_out() -> None:
+    marginals = Marginals(decay=0.5)
+    marginals.means = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(marginals.aligned(torch.zeros(1, 2)), torch.log(torch.tensor([[1e3, 1e-3]])))
+
+
+def test_half_precision_is_aligned_in_float32() -> None:
+    marginals = Marginals(decay=0.5)
+    marginals.count(torch.zeros(2, 3, dtype=torch.bfloat16), batch_of([0, -100]))
+    marginals.update()
+    assert marginals.means is not None
+    assert marginals.means.dtype == marginals.aligned(torch.zeros(2, 3, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_means_of_pieces_are_those_of_the_step(ranks: int) -> None:
+    model, batch = classes(), mixed((1, -100, 0, -100, -100, 1, -100, 2))
+    whole = objective_of(model, RPT("kl", 0.4), EACH["align"])
+    pieces = [objective_of(model, RPT("kl", 0.4), EACH["align"]) for _ in range(ranks)]
+    parts = whole(model, batch)
+    losses = [
+        pieces[i % ranks](model, {name: value[2 * i : 2 * i + 2] for name, value in batch.items()}, Counts.of(batch))
+        for i in range(4)
+    ]
+    torch.testing.assert_close(torch.stack([part.loss for part in losses]).sum(), parts.loss)
+    whole.at_zero_noise(model, parts, Counts.of(batch))  # counts nothing
+    marginals: list[Any] = [one.marginals for one in (whole, *pieces)]
+    total = sum(one._sums for one in marginals[1:])
+    for one in marginals:
+        one.update(lambda sums: total)
+    unaligned = special.softmax(logits(model, batch)[[1, 3, 4, 6], 0], axis=-1).mean(axis=0)
+    expected = [np.array([1, 1.5, 2]) / 4.5 * 0.5 + np.array([1, 2, 1]) / 8, np.array([3, 2, 1]) / 12 + unaligned / 2]
+    for one in marginals:
+        np.testing.assert_allclose(one.means, expected, rtol=1e-6)
+
+
+def test_it_is_the_teachers_posterior_that_counts_where_there_is_one() -> None:
+    model, batch = classes(), mixed()
+    objective = objective_of(model, RPT("kl", 0.4), Targets(align=0.5, ema=0.9))
+    objective(model, batch)
+    assert objective.marginals is not None
+    objective.marginals.update()
+    assert objective.teacher is not None
+    given = special.softmax(logits(objective.teacher.average.module, batch)[[1, 3, 4], 0], axis=-1).mean(axis=0)
+    np.testing.assert_allclose(objective.marginals.means[1], np.array([3, 2, 1]) / 12 + given / 2, rtol=1e-6)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("align", [0.0, 0.5])
+def test_where_all_rows_get_one_class_the_target_moves_towards_the_other(align: float) -> None:
+    model, batch = classes(2), mixed((0, 1, -100, -100, -100, -100))
+    with torch.no_grad():
+        model.classifier.bias.copy_(torch.tensor([3.0, 0.0]))
+    objective = Objective(RPT("kl", 0.4), ALPHA, Targets(align=align))
+    for _ in range(10):
+        objective(model, batch)
+        if objective.marginals is not None:
+            objective.marginals.update()
+    model.zero_grad()
+    parts = objective(model, {name: value[2:] for name, value in batch.items()})
+    ((_, clean),) = parts.passes
+    rarer, before = (z.softmax(dim=-1)[:, 1] for z in (clean.compared, clean.logits))
+    parts.loss.backward()
+    push = model.classifier.bias.grad[1]
+    if align:
+        assert float(before.max()) < 0.2
+        assert float(rarer.mean()) == pytest.approx(0.5, abs=0.05)
+        assert float(push) < -0.1
+    else:
+        assert torch.equal(rarer, before)
+        assert abs(float(push)) < 0.05
+
+
+def test_means_of_a_checkpoint_go_on(tmp_path: Path) -> None:
+    one, other = Marginals(0.5), Marginals(0.5)
+    one.save(tmp_path)  # before any step
+    other.load(tmp_path)
+    assert other.means is None
+    one.count(log_p((0.9, 0.1), (0.3, 0.7)), batch_of([1, -100]))
+    one.update()
+    one.save(tmp_path)
+    other.count(torch.zeros(1, 2), batch_of([0]))  # of a step that was broken off
+    other.load(tmp_path)
+    other.update()
+    assert other.means is not None
+    assert torch.equal(other.means, one.means)
+
+
 # --- what is refused ---
 
 
@@ -431,6 +568,7 @@ def test_a_target_from_elsewhere_gets_no_gradient() -> None:
         ({"sharpen": 0.0}, "sharpen must be above 0 and at most 1 (off), got 0.0"),
         ({"confidence": 1.0}, "confidence must be at least 0 (off) and below 1, got 1.0"),
         ({"ema": float("nan")}, "ema must be at least 0 (off) and below 1, got nan"),
+        ({"align": 1.0}, "align must be at least 0 (off) and below 1, got 1.0"),
     ],
 )
 def test_values_outside_of_their_range_are_refused(options: dict[str, float], message: str) -> None:
@@ -449,6 +587,10 @@ REFUSED = [
     (AdversarialTraining(), Targets(sharpen=0.4), "sharpen: expected R to compare two posteriors"),
     (JacobianRegularizer(1), Targets(confidence=0.8), "confidence: expected R to compare two posteriors"),
     (RPT("kl", order=2), Targets(sharpen=0.4, ema=0.9), "sharpen and ema: R of order 2 has no target to replace"),
+    (JacobianRegularizer(1), Targets(align=0.9), "align: expected R to compare two posteriors"),
+    (RPT("kl", order=2), Targets(align=0.9), "align: R of order 2 has no target to replace"),
+    (RPT("shl"), Targets(align=0.9), "align: the target is a constant; expected target_grad 'detach', got 'auto'"),
+    (None, Targets(align=0.9), "align: expected a regularizer and alpha above 0"),
     (RPT("shl"), Targets(sharpen=0.4), "the target is a constant; expected target_grad 'detach', got 'auto'"),
     (VAT("kl", target_grad="both"), Targets(confidence=0.8), "expected target_grad 'detach', got 'both'"),
 ]
@@ -460,6 +602,16 @@ def test_what_means_nothing_is_refused_in_one_line(regularizer: Any, targets: Ta
         Objective(regularizer, 1.0, targets, Teacher(classes(), 0.9) if targets.ema else None)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_answers_in_a_passage_cannot_be_aligned() -> None:
+    for refused in (
+        lambda: Objective(RPT("kl"), 1.0, Targets(align=0.9))(tiny_reader(), questions()),
+        lambda: build_regularizer(configured(reg="vat", div="kl", task="question-answering", align=0.9)),
+    ):
+        with pytest.raises(ConfigError) as error:
+            refused()
+        assert str(error.value) == NO_CLASSES
 
 
 def test_alpha_zero_uses_nothing_of_it() -> None:
@@ -488,11 +640,11 @@ def configured(**options: Any) -> Any:
     return make_config(options).resolved()
 
 
-@pytest.mark.parametrize("options", [{"sharpen": 0.4}, {"confidence": 0.8}, {"ema": 0.99}])
+@pytest.mark.parametrize("options", [{"sharpen": 0.4}, {"confidence": 0.8}, {"ema": 0.99}, {"align": 0.9}])
 @pytest.mark.parametrize("reg", ["vat", "rpt", "rdrop"])
 def test_a_constant_target_decides_what_auto_leaves_open(reg: str, options: dict[str, float]) -> None:
     for preset in ("default", "paper", "published-code"):
-        for task in ("classification", "question-answering"):
+        for task in ("classification", "question-answering")[: 1 if "align" in options else 2]:
             config = configured(reg=reg, div="shl", preset=preset, task=task, **options)
             regularizer: Any = build_regularizer(config)
             assert regularizer.target_grad == "detach"

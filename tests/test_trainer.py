@@ -23,7 +23,7 @@ from ssl_pdr.data.collate import Mixture
 from ssl_pdr.data.mixing import compose
 from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
-from ssl_pdr.targets import TEACHER_FILE, Targets
+from ssl_pdr.targets import MARGINALS_FILE, TEACHER_FILE, Targets
 from tests.conftest import tiny_bert
 from tests.ranks import two_ranks
 
@@ -585,7 +585,7 @@ def test_whoever_changes_the_loss_changes_all_of_it(tmp_path: Path) -> None:
 # --- few labels ---
 
 
-ALL_TARGETS = Targets(ramp_up=0.5, entropy=0.2, sharpen=0.5, confidence=0.4, ema=0.8)
+ALL_TARGETS = Targets(ramp_up=0.5, entropy=0.2, sharpen=0.5, confidence=0.4, ema=0.8, align=0.7)
 
 
 class Weights(TrainerCallback):
@@ -655,16 +655,35 @@ def test_few_labels_batch_8_is_2_times_4(tmp_path: Path) -> None:
         )
         trainer.train()
         figures = [[entry[name] for name in ("loss", "entropy", "confident")] for entry in losses.logs]
-        results.append((weights(trainer.model), teacher_of(trainer), figures))
+        results.append((weights(trainer.model), teacher_of(trainer), means_of(trainer), figures))
     for other in results[1:]:
-        torch.testing.assert_close(other[:2], results[0][:2], rtol=1e-4, atol=1e-5)
-        for found, expected in zip(other[2], results[0][2], strict=True):
+        torch.testing.assert_close(other[:3], results[0][:3], rtol=1e-4, atol=1e-5)
+        for found, expected in zip(other[3], results[0][3], strict=True):
             assert found == pytest.approx(expected, rel=1e-3)
 
 
 def teacher_of(trainer: PDRTrainer) -> torch.Tensor:
     assert trainer.objective.teacher is not None
     return weights(trainer.objective.teacher.average.module)
+
+
+def means_of(trainer: PDRTrainer) -> torch.Tensor:
+    assert trainer.objective.marginals is not None
+    assert trainer.objective.marginals.means is not None
+    return trainer.objective.marginals.means
+
+
+def test_the_frequencies_of_labelled_rows_are_taken_once_a_step(tmp_path: Path) -> None:
+    cut: dict[str, Any] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": 3}
+    trainer, _, _ = few_labels(tmp_path, Targets(align=0.7), **cut)
+    batches = iter(trainer.get_train_dataloader())
+    expected = torch.full((3,), 1 / 3)
+    for _ in range(3):
+        labels = torch.cat([next(batches)["labels"] for _ in range(2)])
+        expected = 0.7 * expected + 0.3 * torch.bincount(labels[labels >= 0], minlength=3) / (labels >= 0).sum()
+    trainer.train()
+    torch.testing.assert_close(means_of(trainer)[0], expected)
+    assert float(means_of(trainer)[1].sum()) == pytest.approx(1.0)
 
 
 def test_the_teacher_is_the_moving_average_of_all_steps(tmp_path: Path) -> None:
@@ -691,24 +710,34 @@ def test_a_run_with_a_teacher_resumes_to_the_last_bit(tmp_path: Path, how: str) 
     resumed.train(resume_from_checkpoint=True if how == "last" else str(tmp_path / "checkpoint-4"))
     assert torch.equal(weights(resumed.model), weights(whole.model))
     assert torch.equal(teacher_of(resumed), teacher_of(whole))
+    assert torch.equal(means_of(resumed), means_of(whole))
     for name in ("loss", "alpha", "entropy", "confident"):
         assert [entry[name] for entry in again.logs] == [entry[name] for entry in logged.logs[4:]]
 
 
-def test_a_teacher_adds_one_file_without_pickle_to_a_checkpoint(tmp_path: Path) -> None:
+def test_what_goes_on_adds_a_file_without_pickle_to_a_checkpoint(tmp_path: Path) -> None:
     names = []
-    for folder, targets in ((tmp_path / "plain", Targets()), (tmp_path / "ema", Targets(ema=0.8))):
+    for name, targets in (("plain", Targets()), ("ema", Targets(ema=0.8)), ("align", Targets(align=0.8))):
+        folder = tmp_path / name
         trainer, _, _ = few_labels(folder, targets, save_strategy="steps", save_steps=5, max_steps=5)
         trainer.train()
         names.append({path.name for path in (folder / "checkpoint-5").iterdir()})
-    assert names[1] - names[0] == {TEACHER_FILE}
+    assert [more - names[0] for more in names[1:]] == [{TEACHER_FILE}, {MARGINALS_FILE}]
     assert load_file(tmp_path / "ema" / "checkpoint-5" / TEACHER_FILE)["n_averaged"] == 5
+    assert torch.equal(load_file(tmp_path / "align" / "checkpoint-5" / MARGINALS_FILE)["means"], means_of(trainer))
 
 
-def test_a_checkpoint_without_a_teacher_cannot_go_on_with_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("targets", "what"),
+    [
+        (ALL_TARGETS, "teacher.safetensors, the moving average that ema"),
+        (Targets(align=0.8), "marginals.safetensors, the running means that align"),
+    ],
+)
+def test_a_checkpoint_without_it_cannot_go_on_with_it(tmp_path: Path, targets: Targets, what: str) -> None:
     few_labels(tmp_path, Targets(), save_strategy="steps", save_steps=5, max_steps=5)[0].train()
-    trainer, _, _ = few_labels(tmp_path)
-    with pytest.raises(ConfigError, match="cannot read .*teacher.safetensors, the moving average") as error:
+    trainer, _, _ = few_labels(tmp_path, targets)
+    with pytest.raises(ConfigError, match=f"cannot read .*{what} goes on with: ") as error:
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
     assert "\n" not in str(error.value)
 
@@ -727,12 +756,13 @@ def test_the_teacher_computes_in_the_precision_of_the_run(tmp_path: Path) -> Non
 FEW_ON_TWO = """
 import json, sys
 from pathlib import Path
-from tests.test_trainer import few_labels, teacher_of, weights
+from tests.test_trainer import few_labels, means_of, teacher_of, weights
 
 folder = Path(sys.argv[1])
 trainer, losses, _ = few_labels(folder, dropout=0.0, classes=2, optim="sgd", per_device_train_batch_size=4, num_train_epochs=1)
 trainer.train()
 note = {"weights": weights(trainer.accelerator.unwrap_model(trainer.model)).tolist(), "teacher": teacher_of(trainer).tolist()}
+note["means"] = means_of(trainer).tolist()
 note["entropy"] = [entry["entropy"] for entry in losses.logs]
 (folder / f"seen-{trainer.args.process_index}-of-{trainer.args.world_size}.json").write_text(json.dumps(note))
 """
@@ -748,4 +778,5 @@ def test_few_labels_on_two_processes_are_those_on_one(tmp_path: Path) -> None:
     for rank in both:
         torch.testing.assert_close(torch.tensor(rank["weights"]), weights(alone.model), rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(torch.tensor(rank["teacher"]), teacher_of(alone), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(torch.tensor(rank["means"]), means_of(alone), rtol=1e-3, atol=1e-4)
     assert both[0]["entropy"] == pytest.approx([entry["entropy"] for entry in losses.logs], rel=1e-3)

@@ -37,8 +37,15 @@ def cells(make_grid: MakeGrid) -> list[Cell]:
 
 def at_work() -> list[psutil.Process]:
     """Processes that run a cell; Ray names them by what they do."""
-    processes = psutil.Process().children(recursive=True)
-    return [one for one in processes if one.is_running() and "Worker.run" in " ".join(one.cmdline())]
+    return [one for one in psutil.Process().children(recursive=True) if "Worker.run" in command_of(one)]
+
+
+def command_of(process: psutil.Process) -> str:
+    """Nothing of one that is gone, or dead and not yet buried."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def outcomes(events: Iterator[Event]) -> dict[str, object]:
