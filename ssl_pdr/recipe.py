@@ -19,22 +19,33 @@ def load_recipe(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: for a missing or broken file, an unknown key (with the nearest one) or a value of the wrong type.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        near = ", ".join(sorted(str(p) for p in Path("recipes").glob("*.toml")))
-        hint = f"; recipes here: {near}" if near else ""
-        raise ConfigError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}{hint}") from None
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    near = ", ".join(sorted(str(p) for p in Path("recipes").glob("*.toml")))
+    values = read_toml(Path(path), "recipe", f"; recipes here: {near}" if near else "")
     return {key: check_value(key, value, where=str(path)) for key, value in values.items()}
 
 
-def parse_setting(setting: str) -> tuple[str, Any]:
-    """One `key=value` of `--set`: the value is read as TOML where it is that, else as a string.
+def read_toml(path: Path, kind: str, hint: str = "") -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Args:
+        path: of it.
+        kind: what the file is meant to be, in messages.
+        hint: what to say where it cannot be read.
+
+    Raises:
+        ConfigError: in one line, if it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read the {kind} {path}: {reason}{hint}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def parse_setting(setting: str, where: str = "--set") -> tuple[str, Any]:
+    """One `key=value`, of `--set` or elsewhere: the value is read as TOML where it is that, else as a string.
 
     Example:
         >>> parse_setting("weight_decay=0.1"), parse_setting("data=mine.csv")
@@ -42,12 +53,12 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     """
     key, equals, text = setting.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set expects key=value, got {setting!r}")
+        raise ConfigError(f"{where} expects key=value, got {setting!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    return key, check_value(key, value, where="--set")
+    return key, check_value(key, value, where=where)
 
 
 def check_value(key: str, value: Any, *, where: str) -> Any:

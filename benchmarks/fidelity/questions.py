@@ -53,6 +53,10 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "divergence, matched weight": tuple(
         _with(f"vat:{div}", alpha=f"{matched_alpha(div):g}") for div in DIVERGENCES if matched_alpha(div) != 1
     ),
+    "learning rate": (
+        *("none,lr=2e-4", "none,lr=3e-4", "vat:kl,lr=3e-4"),
+        "vat:kl,lr=3e-4,entropy=0.3",
+    ),
     "few labels": (
         *(_with("vat:kl", ramp_up=value) for value in (0.3, 1.0)),
         *(_with("vat:kl", ratio=value) for value in (3.0, 7.0)),

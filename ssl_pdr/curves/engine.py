@@ -20,7 +20,8 @@ from ssl_pdr.curves.local import Event
 from ssl_pdr.curves.store import FINISHED, CurveFolder
 from ssl_pdr.curves.summary import summarise
 from ssl_pdr.data.corpus import Corpus
-from ssl_pdr.errors import InterruptedRunError
+from ssl_pdr.errors import InterruptedRunError, unknown_name
+from ssl_pdr.evaluation import sets_of
 from ssl_pdr.files import atomic_write
 from ssl_pdr.materials import corpora_of, corpus_of, fingerprint_of, prepare, read_key, split_of, task_of, with_task
 from ssl_pdr.model_card import model_name
@@ -96,6 +97,7 @@ def make_plan(grid: Grid, shelf: Shelf | None = None) -> Plan:
         for budget in grid.budgets:
             config = dataclasses.replace(base, labelled_frac=budget, seed=seed)
             facts[seed, budget] = _facts(config, corpus, bool(corpora), shelf)
+        _check_parts(grid, base, corpus, shelf)
     weights = shelf.take("weights", (base.model, task.name), partial(_model_hash, task, base.model))
     cells = cells_of(grid, facts, Costs(shelf).of, fingerprint + weights)
     noted = {
@@ -106,6 +108,17 @@ def make_plan(grid: Grid, shelf: Shelf | None = None) -> Plan:
         "model_fingerprint": weights,
     }
     return Plan(noted, list({cell.key: cell for cell in cells}.values()))
+
+
+def _check_parts(grid: Grid, base: TrainConfig, corpus: Corpus, shelf: Shelf) -> None:
+    """Refuse to choose by, or to tell, a part that is not evaluated on."""
+    label_names = [] if base.task == "question-answering" else corpus.label_names
+    parts = list(corpus.evaluation)
+    further = shelf.take("parts", read_key(base), lambda: sets_of(base.eval_on or (), label_names, base, parts))
+    names = [*parts, *(one.name for one in further)]
+    for name in (grid.select, grid.test):
+        if name is not None and name not in names:
+            raise unknown_name("set to select by or to tell", name, names)
 
 
 def _facts(config: TrainConfig, corpus: Corpus, others: bool, shelf: Shelf) -> Facts:

@@ -93,7 +93,7 @@ class Method:
             if reg in REGULARIZERS_WITHOUT_DIVERGENCE:
                 raise ConfigError(f"method {name!r}: {reg} has no divergence; write {reg}")
             keys["div"] = div
-        for key, value in (parse_setting(setting) for setting in settings):
+        for key, value in (parse_setting(setting, f"method {name!r}") for setting in settings):
             if (key := key.replace("-", "_")) in (*_OF_THE_GRID, *_OF_THE_DATA):
                 raise ConfigError(f"method {name!r}: {key} is the same for all methods; it cannot be set for one")
             keys[key] = value
@@ -157,10 +157,9 @@ class Grid:
             raise unknown_name("match", self.match, MATCHES)
         if self.batch < 1 or not 0 < self.ratio < 1000:
             raise ConfigError(f"batch and ratio must be above 0, got {self.batch} and {self.ratio:g}")
-        if taken := [key for key in (*self.base, *self.search) if key in _OF_THE_GRID]:
-            raise ConfigError(f"{taken[0]} is the grid's own; it cannot be set for all cells")
-        if taken := [key for key in self.search if key in _OF_THE_DATA]:
-            raise ConfigError(f"{taken[0]} cannot be searched: all cells are of the same data and model")
+        if (self.steps is not None and self.steps < 1) or not 0 < self.epochs < math.inf:
+            raise ConfigError(f"steps must be at least 1 and epochs above 0, got {self.steps} and {self.epochs:g}")
+        self._check_keys()
         known: dict[str, str] = {}
         for method in self.parsed:  # what cannot be built is known before anything is read
             config = make_config({"ratio": self.ratio}, self.base, method.keys).resolved()
@@ -168,6 +167,14 @@ class Grid:
             self.rows_per_step(method, pool=True)
             if (other := known.setdefault(cell_key(config, ""), method.name)) != method.name:
                 raise ConfigError(f"methods: {other} and {method.name} are the same; leave one out")
+
+    def _check_keys(self) -> None:
+        if empty := [key for key, values in self.search.items() if not values]:
+            raise ConfigError(f"search: {empty[0]} has no value to try")
+        if taken := [key for key in (*self.base, *self.search) if key in _OF_THE_GRID]:
+            raise ConfigError(f"{taken[0]} is the grid's own; it cannot be set for all cells")
+        if taken := [key for key in self.search if key in _OF_THE_DATA]:
+            raise ConfigError(f"{taken[0]} cannot be searched: all cells are of the same data and model")
 
     @property
     def parsed(self) -> tuple[Method, ...]:

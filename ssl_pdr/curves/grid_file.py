@@ -12,7 +12,7 @@ from typing import Any
 
 from ssl_pdr.curves.grid import Grid
 from ssl_pdr.errors import ConfigError, unknown_name
-from ssl_pdr.recipe import check_value
+from ssl_pdr.recipe import check_value, read_toml
 
 _IS_A: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
@@ -45,13 +45,7 @@ def load_grid_file(path: Path) -> dict[str, Any]:
         ConfigError: in one line, for a file that cannot be read, an unknown key (with the nearest), a value of the wrong
             kind, or an environment variable that is not set.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the grid {path}: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    values = check_keys(values, where=str(path))
+    values = check_keys(read_toml(path, "grid"), where=str(path))
     base = {key: _expanded(key, value, str(path)) for key, value in values.get("base", {}).items()}
     return {**{key: _expanded(key, value, str(path)) for key, value in values.items()}, "base": base}
 

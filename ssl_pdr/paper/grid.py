@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_pdr.errors import ConfigError, unknown_name
-from ssl_pdr.recipe import check_value
+from ssl_pdr.recipe import check_value, read_toml
 
 # In a wheel the recipe lies beside this module, in a checkout among the recipes: there is one file only.
 _PLACES = (Path(__file__).with_name("paper.toml"), Path(__file__).parents[2] / "recipes" / "paper.toml")
@@ -164,12 +163,7 @@ def load_grid(path: str | Path | None = None) -> Grid:
         ({'labelled_frac': 0.5}, {'alpha': (0.001, 0.01, 0.1)})
     """
     path = paper_grid() if path is None else Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the grid {path}: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    content = read_toml(path, "grid")
     reader = _Reader(path)
     top = reader.take(content, "the grid", base={}, tasks=_REQUIRED, methods=_REQUIRED, tables=_REQUIRED, figures={})
     grid = Grid(

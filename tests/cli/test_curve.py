@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import typer
-from transformers import BertTokenizerFast
 
 from ssl_pdr.cli import app
 from ssl_pdr.config import TrainConfig, option
@@ -26,17 +25,11 @@ from ssl_pdr.curves.grid import _OF_THE_GRID, Grid
 from tests.cli.conftest import Run, one_line
 from tests.cli.test_processes import say
 from tests.conftest import tiny_bert
+from tests.curves.conftest import encoder
+
+__all__ = ["encoder"]
 
 Command = Callable[..., list[object]]
-
-
-@pytest.fixture(scope="module")
-def encoder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny BERT without its head."""
-    folder = tmp_path_factory.mktemp("encoder")
-    BertTokenizerFast.from_pretrained(model_folder).save_pretrained(folder)
-    tiny_bert().bert.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

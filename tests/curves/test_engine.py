@@ -21,7 +21,7 @@ from ssl_pdr.curves.engine import Plan, Unwatched, make_curve, make_plan
 from ssl_pdr.curves.grid import Cell
 from ssl_pdr.curves.local import Event, LocalPool
 from ssl_pdr.curves.store import read_curve
-from ssl_pdr.errors import DataError, InterruptedRunError, ModelError, OutputError
+from ssl_pdr.errors import DataError, InterruptedRunError, ModelError, OutputError, UnknownNameError
 from ssl_pdr.shelf import Shelf
 from tests.curves.conftest import Here, MakeGrid
 from tests.test_measure import CountingShelf
@@ -127,7 +127,7 @@ def test_a_plan_reads_the_data_of_a_seed_once_and_the_model_once(make_grid: Make
     shelf = CountingShelf()
     make_plan(make_grid(seeds=(0, 1), budgets=(0.25, 0.5, 1.0)), shelf)
     make_plan(make_grid(seeds=(0, 1), methods=("none", "vat")), shelf)
-    assert shelf.made == {"corpus": 2, "corpora": 2, "weights": 1}
+    assert shelf.made == {"corpus": 2, "corpora": 2, "parts": 1, "weights": 1}
 
 
 def test_what_cannot_be_planned_is_one_line(make_grid: MakeGrid, tmp_path: Path) -> None:
@@ -135,6 +135,8 @@ def test_what_cannot_be_planned_is_one_line(make_grid: MakeGrid, tmp_path: Path)
         (make_grid(base={"data": str(tmp_path / "nothing.csv")}), DataError),
         (make_grid(base={"model": str(tmp_path)}), ModelError),
         (make_grid(budgets=(0.001, 1.0)), DataError),
+        (make_grid(select="in-domain"), UnknownNameError),
+        (make_grid(test="dev"), UnknownNameError),
     ):
         with pytest.raises(error) as caught:
             make_plan(grid, Shelf())
