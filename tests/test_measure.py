@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +116,23 @@ def test_what_goes_wrong_is_an_error_of_one_line(config: TrainConfig) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="cut into 3 equal"):
         measure(dataclasses.replace(config, accumulation=3))
+
+
+@pytest.mark.parametrize("reg", ["vat", "rpt", "rdrop"])
+@pytest.mark.parametrize("div", ["kl", "shl"])
+def test_as_alpha_vanishes_every_method_is_plain_fine_tuning_step_by_step(
+    config: TrainConfig, tmp_path: Path, reg: str, div: str
+) -> None:
+    """Unlabelled rows, the cut of the batch and the early cross-entropy leave no trace of their own; without dropout, whose masks
+    depend on the passes that are taken."""
+    folder = tmp_path / "without_dropout"
+    shutil.copytree(config.model, folder)
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    alike = {"model": str(folder), "max_steps": 12}
+    plain = measure(make_config(vars(config), alike, {"reg": "none", "batch_size": 4}))
+    found = measure(make_config(vars(config), alike, {"reg": reg, "div": div, "alpha": 1e-9}))
+    assert [entry["ce"] for entry in found["log"]] == pytest.approx([entry["ce"] for entry in plain["log"]], rel=1e-4)
+    assert found["log"][-1]["ce"] != pytest.approx(found["log"][0]["ce"], rel=1e-2)
+    assert found["scores"]["in_domain"] == plain["scores"]["in_domain"]
