@@ -179,7 +179,9 @@ def test_a_worker_that_is_killed_costs_its_cell_a_second_try(run: Run, command: 
     }
 
 
-def test_ctrl_c_in_the_middle_and_half_a_file_run_only_what_is_missing(run: Run, command: Command, copy: Path) -> None:
+def test_ctrl_c_in_the_middle_and_half_a_file_run_only_what_is_missing(
+    ctrl_c: None, run: Run, command: Command, copy: Path
+) -> None:
     before = written(copy)
     words = [sys.executable, "-m", "ssl_pdr", *map(str, command(copy, seeds=3))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

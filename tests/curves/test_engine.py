@@ -153,7 +153,7 @@ def test_the_folder_of_another_curve_is_left_alone(plan: Plan, make_grid: MakeGr
     assert contents(tmp_path) == before
 
 
-def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(plan: Plan, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(ctrl_c: None, plan: Plan, tmp_path: Path) -> None:
     class Impatient(Watcher):
         def event(self, event: Event) -> None:
             if event.kind == "step" and event.cell == plan.cells[1]:
