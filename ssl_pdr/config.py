@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {
         "site": "output",
         "dropout": "independent",
-        "radius": 0.1,
+        "radius": 1.0,
         "radius_unit": "token_norm",
         "target_grad": "auto",
         "search": "exact",
@@ -88,7 +88,7 @@ class TrainConfig:
         div: divergence of `rdrop`, `rpt` and `vat`.
         alpha: weight of R, at least 0.
         preset: `default`, `paper` or `published-code`.
-        radius: size c of the perturbation, at least 0.
+        radius: size c of the perturbation, at least 0; see `radius_unit`.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens.
         site: where noise enters: `sum`, `output` or `word`.
         dropout: masks between passes: `shared`, `independent` or `off`.

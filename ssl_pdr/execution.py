@@ -67,7 +67,8 @@ def forward_mode(model: nn.Module, why: str) -> Iterator[None]:
         why: see `plain_attention`: "order=2 differentiates forwards and then backwards".
 
     Raises:
-        ModelError: see `plain_attention`; or for layers that normalize over a batch or an instance by its own statistics.
+        ModelError: see `plain_attention`; for layers that normalize over a batch or an instance by its own statistics; or under
+            autocast on a GPU.
 
     Example:
         >>> norm, x = nn.LayerNorm(2).double(), torch.tensor([1.0, 3.0], dtype=torch.float64)
@@ -76,6 +77,8 @@ def forward_mode(model: nn.Module, why: str) -> Iterator[None]:
         ...     tangent = torch.func.jvp(lambda e: norm(weight * x + e), (x,), (torch.ones_like(x),))[1]
         >>> tangent.sum().backward()
     """
+    if torch.is_autocast_enabled("cuda"):  # the softmax of attention has no such derivative there; seen with torch 2.11
+        raise ModelError(f"{why}, which torch does in float32 only on a GPU; use precision float32, or order=1")
     for module in unwrap(model).modules():
         if isinstance(module, nn.modules.batchnorm._NormBase) and (module.training or module.running_mean is None):
             raise ModelError(

@@ -55,12 +55,12 @@ def test_the_direction_is_the_gradient_of_the_cross_entropy_per_token(inputs: di
     f = model(inputs["input_ids"]).logits.softmax(-1)
     gradient = torch.einsum("cte,bc->bte", model.weight, f - F.one_hot(inputs["labels"], 3)).detach()
     worst = gradient / gradient.norm(dim=-1, keepdim=True)
-    torch.testing.assert_close(noise_of(AdversarialTraining(0.1), model, inputs), 0.1 * worst)
+    torch.testing.assert_close(noise_of(AdversarialTraining(0.1, radius_unit="absolute"), model, inputs), 0.1 * worst)
 
 
 def test_no_direction_of_the_same_size_hurts_more_to_first_order(inputs: dict[str, Tensor]) -> None:
     model, radius = LinearSoftmax(), 1e-4
-    regularizer = AdversarialTraining(radius)
+    regularizer = AdversarialTraining(radius, radius_unit="absolute")
     clean = cross_entropy(model, inputs)
     gain = (regularizer(model, inputs) - clean).detach()
     assert (gain > 0).all()
@@ -84,20 +84,25 @@ def test_the_loss_at_the_perturbation_is_no_less_than_without(steps: int, dropou
 @pytest.mark.parametrize("radius", [0.1, 2.0])
 def test_each_step_finds_a_worse_perturbation(radius: float) -> None:
     model, batch = tiny_bert(dropout=0.0), {**tiny_batch(rows=32), "labels": torch.arange(32) % 3}
-    found = [float(AdversarialTraining(radius, steps=k)(model, batch).mean().detach()) for k in (1, 2, 4, 8)]
+    found = [
+        float(AdversarialTraining(radius, radius_unit="absolute", steps=k)(model, batch).mean().detach())
+        for k in (1, 2, 4, 8)
+    ]
     assert sorted(found) == found
     assert found[-1] > found[0]
 
 
 def test_radius_zero_is_the_cross_entropy(inputs: dict[str, Tensor]) -> None:
     model = LinearSoftmax()
-    torch.testing.assert_close(AdversarialTraining(0.0)(model, inputs), cross_entropy(model, inputs))
+    torch.testing.assert_close(
+        AdversarialTraining(0.0, radius_unit="absolute")(model, inputs), cross_entropy(model, inputs)
+    )
 
 
 def test_rows_without_a_label_get_nothing_and_pass_no_gradient(inputs: dict[str, Tensor]) -> None:
     model = LinearSoftmax()
     inputs["labels"] = torch.tensor([1, -100, -100])
-    value = AdversarialTraining(0.1)(model, inputs)
+    value = AdversarialTraining(0.1, radius_unit="absolute")(model, inputs)
     assert value.tolist()[1:] == [0.0, 0.0]
     assert value[0] > 0
     value[1:].sum().backward()
@@ -112,7 +117,7 @@ def test_a_saturated_row_keeps_its_direction_and_stays_finite(of_right_label: bo
         model.weight *= 1e4 / model(ids).logits.abs().max()
         right = model(ids).logits.argmax(-1)
     inputs = {"input_ids": ids, "labels": right if of_right_label else 1 - right}
-    regularizer = AdversarialTraining(0.1)
+    regularizer = AdversarialTraining(0.1, radius_unit="absolute")
     sign = (1 - 2 * inputs["labels"])[:, None, None]
     worst = -sign * F.normalize((model.weight[0] - model.weight[1]).detach(), dim=-1)
     torch.testing.assert_close(noise_of(regularizer, model, inputs), 0.1 * worst)
@@ -126,20 +131,20 @@ def test_tokens_without_a_gradient_take_a_random_direction(inputs: dict[str, Ten
     model = LinearSoftmax()
     with torch.no_grad():
         model.weight[:, 0] = 0.0
-    noise = noise_of(AdversarialTraining(0.1, seed=3), model, inputs)
+    noise = noise_of(AdversarialTraining(0.1, radius_unit="absolute", seed=3), model, inputs)
     torch.testing.assert_close(noise.norm(dim=-1), torch.full((3, 4), 0.1, dtype=torch.float64))
     assert not torch.equal(noise[0, 0], noise[1, 0])
 
 
 def test_padding_gets_no_noise() -> None:
     batch = {**tiny_batch(), "labels": torch.tensor([0, 1, 2, 0])}
-    noise = noise_of(AdversarialTraining(0.5), tiny_bert(), batch)
+    noise = noise_of(AdversarialTraining(0.5, radius_unit="absolute"), tiny_bert(), batch)
     assert (noise.norm(dim=-1) > 0).equal(batch["attention_mask"].bool())
 
 
 def test_gradient_through_the_whole_regularizer_is_right() -> None:
     """Float64 central differences on a model; ε is held still, as in training."""
-    regularizer = AdversarialTraining(0.5, dropout="off")
+    regularizer = AdversarialTraining(0.5, radius_unit="absolute", dropout="off")
     model = tiny_bert(dropout=0.0, dtype=torch.float64)
     batch = {**tiny_batch(), "labels": torch.tensor([0, 1, -100, 2])}
     noise = noise_of(regularizer, model, batch)
@@ -162,7 +167,7 @@ def test_accumulated_gradients_and_random_states_are_left_alone(steps: int) -> N
     model, batch = tiny_bert(), {**tiny_batch(), "labels": torch.tensor([0, 1, 2, 0])}
     model(batch["input_ids"]).logits.sum().backward()
     before = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    regularizer = AdversarialTraining(0.3, steps=steps)
+    regularizer = AdversarialTraining(0.3, radius_unit="absolute", steps=steps)
     clean = regularizer.clean_pass(model, batch)
     state = torch.get_rng_state()
     regularizer.noise(model, batch, clean)
@@ -175,7 +180,7 @@ def test_accumulated_gradients_and_random_states_are_left_alone(steps: int) -> N
 @pytest.mark.parametrize(("steps", "passes"), [(1, 2), (3, 4)])
 def test_the_first_step_costs_no_forward_pass(steps: int, passes: int) -> None:
     model, batch = tiny_bert(), {**tiny_batch(), "labels": torch.tensor([0, 1, 2, -100])}
-    regularizer = AdversarialTraining(0.3, steps=steps)
+    regularizer = AdversarialTraining(0.3, radius_unit="absolute", steps=steps)
     regularizer(model, batch)  # the self-test's own passes
     calls: list[int] = []
     handle = model.bert.encoder.register_forward_hook(lambda *_: calls.append(1))
@@ -185,7 +190,7 @@ def test_the_first_step_costs_no_forward_pass(steps: int, passes: int) -> None:
 
 
 def test_without_a_graph_the_search_makes_its_own(inputs: dict[str, Tensor]) -> None:
-    model, regularizer = LinearSoftmax(), AdversarialTraining(0.1)
+    model, regularizer = LinearSoftmax(), AdversarialTraining(0.1, radius_unit="absolute")
     expected = noise_of(regularizer, model, inputs)
     with torch.no_grad():
         torch.testing.assert_close(noise_of(regularizer, model, inputs), expected)
@@ -199,7 +204,7 @@ def test_frozen_embeddings_and_checkpointing_change_nothing() -> None:
             model.bert.embeddings.requires_grad_(requires_grad=False)
         if case == "checkpointing":
             model.activation_checkpointing_enable({"use_reentrant": False})
-        Objective(AdversarialTraining(0.3))(model, batch).loss.backward()
+        Objective(AdversarialTraining(0.3, radius_unit="absolute"))(model, batch).loss.backward()
         gradients.append(model.bert.encoder.layer[0].output.dense.weight.grad)
     torch.testing.assert_close(gradients[1], gradients[0])
     torch.testing.assert_close(gradients[2], gradients[0])
@@ -220,7 +225,7 @@ def test_start_and_end_are_averaged_over_the_supported_positions() -> None:
         return -log_f[:2].gather(-1, labels[:2, :, None]).squeeze(-1).mean(-1)
 
     (gradient,) = torch.autograd.grad(loss(x).sum(), x)
-    regularizer = AdversarialTraining(0.1)
+    regularizer = AdversarialTraining(0.1, radius_unit="absolute")
     noise = noise_of(regularizer, model, batch)
     torch.testing.assert_close(noise[:2], 0.1 * F.normalize(gradient, dim=-1)[:2])
     value = regularizer(model, batch)
@@ -231,7 +236,7 @@ def test_start_and_end_are_averaged_over_the_supported_positions() -> None:
 
 
 def test_the_objective_averages_over_labelled_rows(inputs: dict[str, Tensor]) -> None:
-    model, regularizer = LinearSoftmax(), AdversarialTraining(0.1)
+    model, regularizer = LinearSoftmax(), AdversarialTraining(0.1, radius_unit="absolute")
     inputs["labels"] = torch.tensor([0, -100, 1])
     parts = Objective(regularizer, alpha=2.0)(model, inputs)
     rows = regularizer(model, inputs)

@@ -222,7 +222,7 @@ def test_parameters_reach_the_training(tiny: Callable[..., PDRClassifier], param
 
 
 def test_it_learns(tiny: Callable[..., PDRClassifier]) -> None:
-    classifier = tiny(max_steps=60, dropout="off").fit(TEXTS, NUMBERS, unlabelled=POOL)
+    classifier = tiny(max_steps=60, dropout="off", radius=0.1).fit(TEXTS, NUMBERS, unlabelled=POOL)
     assert classifier.score(TEXTS, NUMBERS) == 1.0
 
 

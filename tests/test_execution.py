@@ -292,7 +292,9 @@ def test_forward_mode_has_the_right_gradient(name: str) -> None:
     assert analytic != pytest.approx(numeric, rel=1e-3)  # if torch mends it, `_Differentiable` can go
 
 
-@pytest.mark.parametrize("make", [lambda: RPT("kl", 0.1, order=2), lambda: WeightedJacobianRegularizer()])
+@pytest.mark.parametrize(
+    "make", [lambda: RPT("kl", 0.1, radius_unit="absolute", order=2), lambda: WeightedJacobianRegularizer()]
+)
 def test_regularizers_of_second_order_have_the_right_gradient(make: Callable[[], Any]) -> None:
     model, regularizer = tiny_bert(dropout=0.0, dtype=torch.float64), make()
     value = lambda: regularizer(model, tiny_batch(), row_ids=torch.arange(4)).sum()  # noqa: E731
@@ -317,6 +319,18 @@ def test_the_layer_norm_of_forward_mode_follows_autocast() -> None:
         expected = norm(x)
         with forward_mode(norm, WHY):
             assert norm(x).dtype == expected.dtype
+
+
+def test_forward_mode_under_autocast_on_a_gpu_is_refused() -> None:
+    """Seen on an H100: the softmax of attention in bfloat16 has no derivative of its derivative."""
+    model, ids = Small(), {"input_ids": labelled_batch(0)["input_ids"]}
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        with pytest.raises(ModelError, match="order=2 .* float32 only on a GPU; use precision float32, or order=1"):
+            RPT("kl", 0.3, order=2)(model, ids)
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+    RPT("kl", 0.3, order=2)(model, ids)
 
 
 class Batched(Small):

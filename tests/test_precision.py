@@ -119,12 +119,12 @@ def test_the_cure_the_radius_that_the_message_names_gives_the_r_of_float32(
     model, batch = encoder
     ids = torch.arange(len(SENTENCES))
     with autocast(torch.bfloat16), pytest.raises(ModelError, match="order=2, or float32$") as error:
-        cls("kl", 1e-3, site="sum", dropout="off")(model, batch, row_ids=ids)
+        cls("kl", 1e-3, radius_unit="absolute", site="sum", dropout="off")(model, batch, row_ids=ids)
     assert "radius 0.001 (absolute) bfloat16 keeps only" in str(error.value)
     named = float(re.findall(r"a radius of at least ([\d.]+),", str(error.value))[0])
     assert 0.002 <= named <= 0.2
     for radius, tolerance in ((named, 1.0), (10 * named, 0.15)):
-        regularizer = cls("kl", radius, site="sum", dropout="off")
+        regularizer = cls("kl", radius, radius_unit="absolute", site="sum", dropout="off")
         wanted = regularizer(model, batch, row_ids=ids).detach().mean()
         with autocast(torch.bfloat16):
             value = regularizer(model, batch, row_ids=ids).detach().mean()
@@ -135,7 +135,7 @@ def test_the_cure_the_radius_that_the_message_names_gives_the_r_of_float32(
 def test_noise_that_is_kept_may_still_do_nothing_but_rounding(encoder: tuple[Any, Any]) -> None:
     """The noise gets through the first rounding; R is far above what it should be, by those that follow: how far differs by processor."""
     model, batch = encoder
-    regularizer, ids = RPT("kl", 0.1, dropout="off"), torch.arange(len(SENTENCES))
+    regularizer, ids = RPT("kl", 0.1, radius_unit="absolute", dropout="off"), torch.arange(len(SENTENCES))
     clean = regularizer.clean_pass(model, batch)
     noise = regularizer.noise(model, batch, clean, row_ids=ids)
     assert clean.embeddings is not None
@@ -158,7 +158,7 @@ def test_noise_that_is_kept_may_still_do_nothing_but_rounding(encoder: tuple[Any
 def test_order_2_needs_no_radius_that_bfloat16_resolves(encoder: tuple[Any, Any], cls: type[RPT]) -> None:
     model, batch = encoder
     ids = torch.arange(len(SENTENCES))
-    regularizer = cls("kl", 1e-3, site="sum", dropout="off", order=2)
+    regularizer = cls("kl", 1e-3, radius_unit="absolute", site="sum", dropout="off", order=2)
     wanted = regularizer(model, batch, row_ids=ids).detach()
     with autocast(torch.bfloat16):
         value = regularizer(model, batch, row_ids=ids).detach()
@@ -208,7 +208,7 @@ def test_the_message_speaks_in_the_unit_of_the_option(unit: str) -> None:
 
 
 def test_a_radius_that_embeddings_outgrow_in_the_middle_of_a_training_is_refused() -> None:
-    model, regularizer = tiny_bert(), RPT("kl", 0.5)
+    model, regularizer = tiny_bert(), RPT("kl", 0.5, radius_unit="absolute")
     with autocast(torch.bfloat16):
         regularizer(model, tiny_batch())
         with torch.no_grad():
@@ -361,7 +361,7 @@ def test_the_trainer_refuses_too_although_its_autocast_is_within_the_model(tmp_p
             arguments(tmp_path, bf16=True, max_steps=1),
             train_dataset=rows(8),
             unlabelled_dataset=rows(8, labelled=False, seed=1),
-            regularizer=VAT("kl", radius),
+            regularizer=VAT("kl", radius, radius_unit="absolute"),
         )
         with nullcontext() if good else pytest.raises(ModelError, match=r"radius 0\.0001 \(absolute\) bfloat16"):
             trainer.train()

@@ -66,7 +66,7 @@ def test_rpt_is_the_quadratic_form_of_eq_7_at_small_radius(
 @pytest.mark.parametrize("search", ["exact", "power"])
 def test_vat_finds_the_worst_direction_of_two_classes(search: str, inputs: dict[str, Tensor]) -> None:
     model = LinearSoftmax(classes=2)
-    regularizer = VAT("kl", 0.1, search=search)
+    regularizer = VAT("kl", 0.1, radius_unit="absolute", search=search)
     clean = regularizer.clean_pass(model, inputs)
     noise = regularizer.noise(model, inputs, clean)
     difference = (model.weight[0] - model.weight[1]).detach()
@@ -80,7 +80,7 @@ def test_more_steps_of_vat_come_closer_to_the_worst_case(linear: LinearSoftmax, 
         return float(regularizer(linear, inputs, row_ids=torch.arange(3)).mean().detach())
 
     random = mean(RPT("kl", 0.01, radius_unit="absolute"))
-    one, many = (mean(VAT("kl", 0.01, search="power", steps=k)) for k in (1, 8))
+    one, many = (mean(VAT("kl", 0.01, radius_unit="absolute", search="power", steps=k)) for k in (1, 8))
     assert random < one <= many * (1 + 1e-6)
 
 

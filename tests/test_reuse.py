@@ -19,7 +19,7 @@ ALPHA = 1.5
 
 def vat(divergence: str = "kl", **options: Any) -> VAT:
     """Of a detached clean side."""
-    return VAT(divergence, 0.3, target_grad="detach", **{"dropout": "off", **options})
+    return VAT(divergence, 0.3, radius_unit="absolute", target_grad="detach", **{"dropout": "off", **options})
 
 
 def batch_of(labels: list[int], *, first_id: int = 0) -> dict[str, Tensor]:

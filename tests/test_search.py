@@ -354,7 +354,7 @@ def test_noise_of_a_row_is_its_own(classes: int, norm: str) -> None:
     """Its size, and its sign: neither of them depends on the other rows of the batch, on their order or on padding."""
     model = tiny_bert(num_labels=classes, dropout=0.0, dtype=torch.float64)
     batch, ids = tiny_batch(rows=12), torch.arange(12) + 100
-    regularizer = VAT("kl", 0.3, norm=norm)
+    regularizer = VAT("kl", 0.3, radius_unit="absolute", norm=norm)
 
     def noise(inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
         clean = regularizer.clean_pass(model, inputs)
@@ -402,7 +402,7 @@ def test_what_nothing_depends_on_gets_random_noise(norm: str) -> None:
     """A token per token; a row as a whole, where its other tokens have taken all of the norm otherwise."""
     model = LinearSoftmax(classes=3)
     inputs = {"input_ids": torch.arange(8).reshape(2, 4)}
-    regularizer = VAT("kl", 0.1, norm=norm)
+    regularizer = VAT("kl", 0.1, radius_unit="absolute", norm=norm)
     regularizer.clean_pass(model, inputs)  # whose self-test wants a model that depends on something
 
     def noise_now() -> Tensor:
@@ -483,7 +483,7 @@ def test_weights_that_are_no_numbers_make_r_one_not_an_error_of_linear_algebra(c
 @pytest.mark.parametrize("classes", [14, 40])
 def test_the_rounds_look_under_the_masks_of_the_clean_pass_and_leave_random_numbers_alone(classes: int) -> None:
     model, batch = tiny_bert(num_labels=classes, dropout=0.5), tiny_batch()
-    regularizer = VAT("kl", rounds=2)
+    regularizer = VAT("kl", radius_unit="absolute", rounds=2)
     regularizer.clean_pass(model, batch)
     torch.manual_seed(4)
     clean = regularizer.clean_pass(model, batch)

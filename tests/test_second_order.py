@@ -212,7 +212,9 @@ def test_the_trace_is_the_mean_of_random_second_orders() -> None:
     model, batch = job("classes")
     exact = WeightedJacobianRegularizer(dropout="off")(model, batch).detach()
     many = {name: value.repeat(500, 1) for name, value in batch.items()}
-    draws = RPT("kl", 1.0, order=2, dropout="off", norm="sequence")(model, many, row_ids=torch.arange(2000)).detach()
+    draws = RPT("kl", 1.0, radius_unit="absolute", order=2, dropout="off", norm="sequence")(
+        model, many, row_ids=torch.arange(2000)
+    ).detach()
     # Noise of a row of n tokens has norm √n, so that its n drops out.
     torch.testing.assert_close(2 * 16 * draws.view(500, 4).mean(dim=0), exact, rtol=0.25, atol=0)
 

@@ -14,12 +14,14 @@ from benchmarks.fidelity.questions import BASE, CONTROLS, QUESTIONS, methods
 from benchmarks.report import show
 from ssl_pdr.cli.curve_view import CurveView
 from ssl_pdr.cli.live import quiet
-from ssl_pdr.curves.grid import Grid
+from ssl_pdr.config import make_config
+from ssl_pdr.curves.grid import Grid, Method
 from ssl_pdr.curves.store import CurveFolder, read_curve
 from ssl_pdr.recipe import parse_setting
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 150
+BATCH = 8
 BUDGET = 0.1
 
 
@@ -43,11 +45,29 @@ def base(data: str) -> dict[str, Any]:
     }
 
 
-def grid(data: str, questions: tuple[str, ...], seeds: int, steps: int = STEPS) -> Grid:
+def grid(
+    data: str, questions: tuple[str, ...], seeds: int, steps: int = STEPS, batch: int = BATCH, lr: float | None = None
+) -> Grid:
     """The ablation's grid: a tenth of the labels."""
-    # 3e-4 is the rate that the embedded encoder has anyway: the same cells under two names would be refused.
-    wanted = tuple(name for name in methods(questions) if data != "pydocs" or "lr=3e-4" not in name)
-    return Grid(base=base(data), budgets=(BUDGET,), methods=wanted, seeds=tuple(range(seeds)), batch=8, steps=steps)
+    shared = {**base(data), **({} if lr is None else {"lr": lr})}
+    usual = resolved_lr(shared)
+    # The rate that all have anyway: the same cells under two names would be refused.
+    wanted = tuple(name for name in methods(questions) if Method.parse(name).keys.get("lr") != usual)
+    return Grid(base=shared, budgets=(BUDGET,), methods=wanted, seeds=tuple(range(seeds)), batch=batch, steps=steps)
+
+
+def resolved_lr(shared: Mapping[str, Any]) -> float | None:
+    """The learning rate that a base comes to."""
+    return make_config(shared).resolved().lr
+
+
+def place(data: str, steps: int, batch: int, lr: float | None) -> str:
+    """The name of a setting's folder: whatever differs from the usual."""
+    parts = [data]
+    parts += [f"{steps}_steps"] if steps != STEPS else []
+    parts += [f"batch_{batch}"] if batch != BATCH else []
+    parts += [f"lr_{lr:g}"] if lr is not None else []
+    return "_".join(parts)
 
 
 def table(cells: Iterable[Mapping[str, Any]], question: str, part: str = "in_domain") -> list[list[str]]:
@@ -85,18 +105,23 @@ def main() -> None:
     parser.add_argument("--only", choices=QUESTIONS, nargs="+", default=list(QUESTIONS), help="questions")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--batch", type=int, default=BATCH, help="labelled rows of a step, and as many unlabelled ones")
+    parser.add_argument(
+        "--lr", type=float, help="learning rate; by default 1e-4 for sst2, the encoder's own for pydocs"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--part", help="set that is shown; by default the held-out rows", default="in_domain")
     parser.add_argument("--show", action="store_true", help="print what is there")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    folder = options.output / (options.data if options.steps == STEPS else f"{options.data}_{options.steps}_steps")
+    setting = (options.steps, options.batch, options.lr)
+    folder = options.output / place(options.data, *setting)
     if not options.show:
         quiet(verbose=False)
         from ssl_pdr.curves.engine import make_curve, make_plan
         from ssl_pdr.curves.local import LocalPool
 
-        plan = make_plan(grid(options.data, tuple(options.only), options.seeds, options.steps))
+        plan = make_plan(grid(options.data, tuple(options.only), options.seeds, *setting))
         with CurveView(plan.grid, options.jobs, enabled=True) as view:
             make_curve(plan, folder, LocalPool(options.jobs), view)
     if not CurveFolder(folder).grid.is_file():

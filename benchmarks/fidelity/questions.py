@@ -49,6 +49,11 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
     "site": tuple(_with(f"{reg}:kl", site=site) for reg in ("rpt", "vat") for site in ("output", "sum", "word")),
     "weight": tuple(_with(f"{reg}:kl", alpha=alpha) for reg in ("rdrop", "rpt", "vat") for alpha in ALPHAS),
+    "large noise": (
+        *(_with(f"{reg}:kl", alpha=alpha, radius="1") for reg in ("rpt", "vat") for alpha in (1, 4)),
+        _with("rpt:kl", alpha=4, radius="2"),
+    ),
+    "small weight": tuple(_with(method, alpha=0.3) for method in ("rdrop:kl", "vat:kl", "vat:shl")),
     "divergence, equal weight": tuple(f"vat:{div}" for div in DIVERGENCES),
     "divergence, matched weight": tuple(
         _with(f"vat:{div}", alpha=f"{matched_alpha(div):g}") for div in DIVERGENCES if matched_alpha(div) != 1
@@ -70,6 +75,11 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "rdrop:kl,ema=0.99",
         "rdrop:kl,alpha=4,ema=0.99",
         "rdrop:kl,entropy=0.3",
+        "vat:kl,alpha=0.3,entropy=0.1",
+        *(f"{method},align=0.97" for method in ("rdrop:kl", "rdrop:kl,alpha=4", "vat:kl", "vat:kl,alpha=4")),
+        "vat:kl,ema=0.99,align=0.97",
+        "vat:kl,sharpen=0.4,align=0.97",
+        "vat:kl,ema=0.99,align=0.97,sharpen=0.4,confidence=0.8",
     ),
 }
 

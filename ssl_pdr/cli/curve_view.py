@@ -240,8 +240,13 @@ def show_plan(plan: Plan, folder: Path, jobs: int, *, as_json: bool) -> None:
         folder: of the curve, with what is finished.
         jobs: workers.
         as_json: print one JSON object instead.
+
+    Raises:
+        OutputError: for a folder of another curve.
     """
-    found, _ = CurveFolder(folder).read()
+    place = CurveFolder(folder)
+    place.join(plan.grid)
+    found, _ = place.read()
     finished = {cell.key for cell in plan.cells if found.get(cell.key, {}).get("status") == FINISHED}
     pace = Pace()
     for key in finished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ssl_pdr.curves.grid import Cell
 from ssl_pdr.curves.worker import failed, serve
 
 TRIES = 2  # of a cell whose worker dies
+PATIENCE = 10.0  # seconds that workers have to end by themselves
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def cores() -> int:
 
 
 class LocalPool:
-    """Worker processes.
+    """Worker processes, which share the cores unless `OMP_NUM_THREADS` says how many threads each has.
 
     A worker that dies (killed, out of memory) is replaced, and its cell is tried once more.
 
@@ -53,7 +55,8 @@ class LocalPool:
     def __init__(self, jobs: int, devices: int = 0) -> None:
         self.jobs = jobs
         self.devices = devices
-        self.threads = max(cores() // jobs, 1)
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        self.threads = int(given) if given.isdecimal() and int(given) else max(cores() // jobs, 1)
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
         """Run all cells; what happens to them, as it happens."""
@@ -79,7 +82,10 @@ class LocalPool:
                         yield worker.begin(waiting.pop(0))
         finally:
             for worker in workers:
-                worker.stop()
+                worker.ask_to_end()
+            end = time.monotonic() + PATIENCE
+            for worker in workers:
+                worker.end(max(end - time.monotonic(), 0))
 
 
 class _Process:
@@ -127,12 +133,14 @@ class _Process:
         self._start()
         return cell, f"its worker process was {how}" if code < 0 else f"its worker process {how}"
 
-    def stop(self) -> None:
-        """End the process: by itself where it waits, so that it can clear its temporary files away, at once where it works."""
-        if self.cell is None:
-            with suppress(OSError):
-                self.connection.send(None)
-            self.process.join(timeout=10)
+    def ask_to_end(self) -> None:
+        """Let it end by itself, after the step that it is in, so that it can clear its temporary files away."""
+        with suppress(OSError):  # it is dead already
+            self.connection.send(None)
+
+    def end(self, patience: float) -> None:
+        """Wait for its end so many seconds, then force it: it may be in the middle of an evaluation."""
+        self.process.join(patience)
         self.process.terminate()
         self.process.join()
         self.connection.close()

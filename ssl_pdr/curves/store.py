@@ -44,13 +44,23 @@ class CurveFolder:
         return self.path / "summary.json"
 
     def begin(self, grid: Mapping[str, Any]) -> dict[str, Any]:
-        """Note the grid; one that is there already grows by budgets, methods and seeds, and must be alike in all else.
+        """Note the grid, as `join` has it.
 
         Returns:
             The grid as it is now.
 
         Raises:
-            OutputError: for a folder of another curve, or one that cannot be written to.
+            OutputError: see `join`; or for a folder that cannot be written to.
+        """
+        joined = self.join(grid)
+        atomic_write(self.grid, json.dumps(joined, indent=2, ensure_ascii=False) + "\n")
+        return joined
+
+    def join(self, grid: Mapping[str, Any]) -> dict[str, Any]:
+        """The grid with the one that is there already, which grows by budgets, methods and seeds; nothing is written.
+
+        Raises:
+            OutputError: for a folder of another curve: it must be alike in all else.
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file; expected a folder for the curve")
@@ -59,7 +69,6 @@ class CurveFolder:
             grid = _joined(read_json(self.grid), grid, self.path)
         elif self.path.is_dir() and any(path.name != "cells" for path in self.path.iterdir()):
             raise OutputError(f"{self.path} has files in it but is no curve; choose a new folder")
-        atomic_write(self.grid, json.dumps(grid, indent=2, ensure_ascii=False) + "\n")
         return dict(grid)
 
     def write(self, cell: Mapping[str, Any]) -> None:

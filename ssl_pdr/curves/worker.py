@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ssl_pdr.curves.grid import Cell
@@ -28,6 +29,10 @@ class _Steps(Silent):
     def step(self, step: int, steps: int) -> None:
         """So many of so many."""
         self.tell(step, steps)
+
+
+class _Ended(BaseException):
+    """Nobody wants the rest: no failure of the cell, so no `Exception`."""
 
 
 class Worker:
@@ -93,7 +98,7 @@ def _short(value: float | None) -> float | None:
 
 
 def serve(connection: Any, threads: int, device: int | None) -> None:
-    """The life of a worker's process: a cell comes, steps and its content go; None ends it.
+    """The life of a worker's process: a cell comes, steps and its content go; None ends it, after a step at the latest.
 
     Args:
         connection: a pipe to who asks.
@@ -111,5 +116,12 @@ def serve(connection: Any, threads: int, device: int | None) -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     worker = Worker(threads)
-    while (cell := connection.recv()) is not None:
-        connection.send((FINISHED, worker.run(cell, lambda step, steps: connection.send(("step", (step, steps))))))
+
+    def tell(step: int, steps: int) -> None:
+        connection.send(("step", (step, steps)))
+        if connection.poll():  # while a cell is running there is one thing to be told
+            raise _Ended
+
+    with suppress(_Ended):
+        while (cell := connection.recv()) is not None:
+            connection.send((FINISHED, worker.run(cell, tell)))

@@ -32,7 +32,7 @@ class AdversarialTraining(RPT):
     untouched. ε itself carries no gradient.
 
     Args:
-        radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
+        radius: c ≥ 0, in the unit of `radius_unit`. A token has a norm of about 9 at the site `output` of a small BERT, of 1 at `word`.
         steps: K ≥ 1, steps of the search.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
         site: where noise enters: `output`, `sum` or `word`.
@@ -62,7 +62,7 @@ class AdversarialTraining(RPT):
         radius: float = 1.0,
         *,
         steps: int = 1,
-        radius_unit: str = "absolute",
+        radius_unit: str = "token_norm",
         site: str = "output",
         dropout: Dropout = "independent",
         seed: int = 0,

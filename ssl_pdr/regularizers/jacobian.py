@@ -66,7 +66,7 @@ class JacobianRegularizer(Regularizer):
         site: str = "output",
         dropout: Dropout = "independent",
         target_grad: TargetGrad = "auto",
-        radius_unit: str = "absolute",
+        radius_unit: str = "token_norm",
         seed: int = 0,
     ) -> None:
         check_target_grad(target_grad)

@@ -117,7 +117,7 @@ class RPT(DivergenceRegularizer):
 
     Args:
         divergence: name or object.
-        radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
+        radius: c ≥ 0, in the unit of `radius_unit`. A token has a norm of about 9 at the site `output` of a small BERT, of 1 at `word`.
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens at the site.
         norm: `token`: every token's noise has norm c; `sequence`: a row of n tokens has noise of norm c√n altogether.
         order: 1 for the divergence itself, 2 for its second-order form.
@@ -151,7 +151,7 @@ class RPT(DivergenceRegularizer):
         divergence: str | Divergence = "kl",
         radius: float = 1.0,
         *,
-        radius_unit: str = "absolute",
+        radius_unit: str = "token_norm",
         norm: str = "token",
         order: int = 1,
         site: str = "output",
@@ -313,7 +313,7 @@ class RDrop(DivergenceRegularizer):
         target_grad: TargetGrad = "auto",
         dropout: Dropout = "independent",
         site: str = "output",
-        radius_unit: str = "absolute",
+        radius_unit: str = "token_norm",
         seed: int = 0,
     ) -> None:
         check_radius(0.0, radius_unit)

@@ -41,7 +41,7 @@ class VAT(RPT):
 
     Args:
         divergence: name or object.
-        radius: c ≥ 0; at the site `output` a token has a norm of about 9 in a small BERT, at `word` of about 1.
+        radius: c ≥ 0, in the unit of `radius_unit`. A token has a norm of about 9 at the site `output` of a small BERT, of 1 at `word`.
         search: `exact` or `power`.
         products: of an exact search, for each posterior; None takes m − 1 for m ≤ 12 outcomes, for more one; `rounds` come on top.
         rounds: of an exact search, where there are more outcomes than products tell apart, such as the positions of an answer: a
@@ -78,7 +78,7 @@ class VAT(RPT):
         products: int | None = None,
         rounds: int = 1,
         steps: int = 1,
-        radius_unit: str = "absolute",
+        radius_unit: str = "token_norm",
         norm: str = "token",
         order: int = 1,
         site: str = "output",

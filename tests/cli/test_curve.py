@@ -120,19 +120,23 @@ def test_a_plan_shows_runs_steps_and_time_and_writes_nothing(
     run: Run, command: Command, made: tuple[Path, str, str], tmp_path: Path
 ) -> None:
     folder, _, _ = made
-    code, text, err = run(*command(folder, seeds=3, search="alpha=1,4"), "--dry-run", "--json")
+    methods = ("none", "vat:kl", "vat:kl,alpha=4")
+    code, text, err = run(*command(folder, seeds=3, method=methods), "--dry-run", "--json")
     assert (code, err) == (0, "")
     plan = json.loads(text)
     groups = [(group["budget"], group["method"], group["setting"], group["finished"]) for group in plan["groups"]]
     assert groups[:3] == [
         (0.25, "none", {}, 1),
-        (0.25, "vat:kl", {"alpha": 1.0}, 1),  # 1 is what it was made with
-        (0.25, "vat:kl", {"alpha": 4.0}, 0),
+        (0.25, "vat:kl", {}, 1),
+        (0.25, "vat:kl,alpha=4", {}, 0),
     ]
     assert [group["rows_per_step"] for group in plan["groups"][:3]] == [[4], [8], [8]]
     assert plan["total"] == {"runs": 18, "finished": 4, "left": 14}
     assert plan["time_left"]["seconds"] > 0
-    assert plan["time_left"]["untimed"] == []
+    assert plan["time_left"]["untimed"] == ["vat:kl,alpha=4"]
+    code, text, _ = run(*command(tmp_path / "new", search="alpha=1,4"), "--dry-run", "--json")
+    settings = [(group["method"], group["setting"]) for group in json.loads(text)["groups"][:3]]
+    assert settings == [("none", {}), ("vat:kl", {"alpha": 1.0}), ("vat:kl", {"alpha": 4.0})]
     code, text, _ = run(*command(tmp_path / "new"), "--dry-run")
     assert code == 0
     assert "4 runs, 0 finished, time left not known yet; 2 at a time" in text
@@ -197,6 +201,7 @@ def test_ctrl_c_in_the_middle_and_half_a_file_run_only_what_is_missing(
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert re.fullmatch(r"error: stopped, [5-9] of 12 cells are finished; the same command goes on from there", error)
     assert "Traceback" not in err
+    assert "resource_tracker" not in err
     stopped = written(copy)
     assert {key: stopped[key] for key in before} == before
     half = copy / "cells" / f"{next(iter(before))}.json"
@@ -237,9 +242,10 @@ def test_the_folder_of_another_curve_is_left_alone(
     tiny_bert(num_labels=2).bert.save_pretrained("other")
     folder = made[0]
     before = (folder / "curve.json").read_bytes(), written(folder)
-    code, _, err = run(*command(folder, **more))
-    assert code == 2
-    assert said in one_line(err)
+    for dry in ([], ["--dry-run"]):
+        code, _, err = run(*command(folder, **more), *dry)
+        assert code == 2
+        assert said in one_line(err)
     assert ((folder / "curve.json").read_bytes(), written(folder)) == before
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ssl_pdr.curves import local
 from ssl_pdr.curves.engine import make_plan
 from ssl_pdr.curves.grid import Cell
 from ssl_pdr.curves.local import Event, LocalPool
@@ -92,16 +93,39 @@ def test_workers_that_do_not_come_to_life_end_the_run(
     assert {outcome["reason"] for outcome in outcomes} == {"its worker process ended with code 3"}
 
 
-def test_who_listens_no_more_has_no_processes(cells: list[Cell]) -> None:
+def test_who_listens_no_more_has_workers_that_end_by_themselves(
+    cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, they would leave temporary files and semaphores behind."""
+    monkeypatch.setattr(local, "PATIENCE", 120.0)  # whatever else the machine does
     events = LocalPool(2).run(cells)
     for event in events:
         if event.kind == "step":
             break
-    assert len(multiprocessing.active_children()) == 2
-    began = time.monotonic()
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
     events.close()  # type: ignore[attr-defined]
-    assert multiprocessing.active_children() == []
-    assert time.monotonic() - began < 8  # those that work are not waited for
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def test_a_worker_that_does_not_end_by_itself_is_ended(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "PATIENCE", 0.1)
+    events = LocalPool(1).run(cells)
+    for event in events:
+        if event.kind == "step":
+            break
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    threading.Timer(0.5, os.kill, (worker.pid, signal.SIGCONT)).start()  # SIGTERM waits until then
+    events.close()  # type: ignore[attr-defined]
+    assert worker.exitcode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("", 1), ("0", 1), ("many", 1)])
+def test_workers_share_the_cores_unless_told(given: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert LocalPool(local.cores()).threads == threads
 
 
 def test_nothing_to_run_starts_nothing() -> None:
