@@ -86,7 +86,7 @@ def test_dry_run_shows_configuration_and_first_batch_and_writes_nothing(
     code, out, err = run(*basic, "--dry-run", "--labelled-frac", 0.5, "--json")
     assert code == 0, err
     shown = json.loads(out)
-    assert shown["config"]["radius"] == 0.1
+    assert shown["config"]["radius"] == 1.0
     labels = [row["label"] for row in shown["first_batch"]]
     assert labels[:8].count(None) == 0
     assert labels[8:] == [None] * 8
@@ -392,7 +392,7 @@ def test_doctor_says_what_each_dtype_resolves(run: Run, model_folder: Path) -> N
     assert by_dtype["bfloat16"]["smallest_radius"] > 1e-3
     code, out, err = run("doctor", "--model", model_folder, "--reg", "rpt")
     assert code == 0, err
-    assert "rpt at site 'output': radius 0.1 (token_norm)" in out
+    assert "rpt at site 'output': radius 1 (token_norm)" in out
     lines = {line.split()[1]: line.split("│")[1:-1] for line in out.splitlines() if "float" in line}
     kept = {dtype: float(cells[3].strip(" %")) for dtype, cells in lines.items()}
     assert 100 == kept["float32"] > kept["bfloat16"] > 90
