@@ -177,7 +177,7 @@ def make_curve(plan: Plan, path: Path, pool: Pool, watcher: Watcher | None = Non
             watcher.event(event)
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"stopped, {done} of {len(plan.cells)} cells are finished; the same command goes on from there"
+            f"stopped, {done} of {len(plan.cells)} runs are finished; the same command goes on from there"
         ) from None
     summary = summarise(grid, list(folder.read()[0].values()))
     atomic_write(folder.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")

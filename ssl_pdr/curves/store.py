@@ -86,7 +86,7 @@ class CurveFolder:
             if is_cell(cell) and cell["key"] == path.stem:
                 found[path.stem] = cell
             else:
-                warnings.append(f"{path.name} is no whole cell, and is ignored")
+                warnings.append(f"{path.name} is no whole run, and is ignored")
         return found, warnings
 
 

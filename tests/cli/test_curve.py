@@ -199,7 +199,7 @@ def test_ctrl_c_in_the_middle_and_half_a_file_run_only_what_is_missing(
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert re.fullmatch(r"error: stopped, [5-9] of 12 cells are finished; the same command goes on from there", error)
+    assert re.fullmatch(r"error: stopped, [5-9] of 12 runs are finished; the same command goes on from there", error)
     assert "Traceback" not in err
     assert "resource_tracker" not in err
     stopped = written(copy)
@@ -208,7 +208,7 @@ def test_ctrl_c_in_the_middle_and_half_a_file_run_only_what_is_missing(
     half.write_text(half.read_text(encoding="utf-8")[:200], encoding="utf-8")
     code, _, err = run(*command(copy, seeds=3), "--no-report")
     assert code == 0, err
-    assert f"warning: {half.name} is no whole cell, and is ignored" in err
+    assert f"warning: {half.name} is no whole run, and is ignored" in err
     assert len(re.findall(r"^(?:none|vat:kl), .* seed \d: in-domain", err, re.MULTILINE)) == 12 - len(stopped) + 1, err
     after = written(copy)
     assert len(after) == 12

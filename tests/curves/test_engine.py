@@ -105,7 +105,7 @@ def test_half_a_cell_is_told_and_run_again(plan: Plan, tmp_path: Path) -> None:
     pool, watcher = Here(), Watcher()
     make_curve(plan, tmp_path, pool, watcher)
     assert pool.ran == [key]
-    assert watcher.warnings == [f"{key}.json is no whole cell, and is ignored"]
+    assert watcher.warnings == [f"{key}.json is no whole run, and is ignored"]
     for name in ("scores", "log", "config"):
         assert json.loads(contents(tmp_path)[key])[name] == json.loads(whole[key])[name]
 
@@ -159,7 +159,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(ctrl_c: None, plan:
             if event.kind == "step" and event.cell == plan.cells[1]:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(InterruptedRunError, match=r"stopped, 1 of 8 cells are finished; the same command goes on"):
+    with pytest.raises(InterruptedRunError, match=r"stopped, 1 of 8 runs are finished; the same command goes on"):
         make_curve(plan, tmp_path, LocalPool(1), Impatient())
     assert multiprocessing.active_children() == []
     assert list(contents(tmp_path)) == [plan.cells[0].key]

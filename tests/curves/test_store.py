@@ -98,7 +98,7 @@ def test_what_is_no_whole_cell_is_said_and_does_not_count(tmp_path: Path, conten
     )  # of a process that was killed
     cells, warnings = folder.read()
     assert list(cells) == ["cc"]
-    assert warnings == ["aa.json is no whole cell, and is ignored"]
+    assert warnings == ["aa.json is no whole run, and is ignored"]
 
 
 def test_a_cell_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
