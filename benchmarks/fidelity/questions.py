@@ -18,6 +18,8 @@ BASE = {
 DROPOUT = ("independent", "shared", "off")
 # As shares of the mean token norm, and as the absolute sizes that published code uses (a token is about 9 long).
 RADII = ("1e-3,radius_unit=absolute", "1e-2,radius_unit=absolute", "0.1,radius_unit=absolute", "0.1", "0.3", "1")
+# Noise as large as the tokens.
+RANDOM, ADVERSARIAL = "rpt:kl,alpha=4,radius=1", "vat:kl,radius=1"
 DIVERGENCES = ("kl", "reverse_kl", "shl", "jsd", "jeffreys", "chi2")
 ALPHAS = (0.1, 1, 4, 10)
 
@@ -50,8 +52,25 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "site": tuple(_with(f"{reg}:kl", site=site) for reg in ("rpt", "vat") for site in ("output", "sum", "word")),
     "weight": tuple(_with(f"{reg}:kl", alpha=alpha) for reg in ("rdrop", "rpt", "vat") for alpha in ALPHAS),
     "large noise": (
-        *(_with(f"{reg}:kl", alpha=alpha, radius="1") for reg in ("rpt", "vat") for alpha in (1, 4)),
-        _with("rpt:kl", alpha=4, radius="2"),
+        *(_with("rpt:kl", alpha=alpha, radius="1") for alpha in (1, 4, 10)),
+        *(_with("rpt:kl", alpha=4, radius=radius) for radius in ("0.5", "2")),
+        *(_with("vat:kl", alpha=alpha, radius="1") for alpha in (1, 4)),
+        _with("vat:kl", radius="2"),
+        f"{RANDOM},dropout=shared",
+        _with("vat:kl", dropout="shared", radius="1"),
+        f"{RANDOM},target_grad=both",
+        "rpt:shl,alpha=16,radius=1",
+        *(_with("vat:shl", alpha=alpha, radius="1") for alpha in (1, 4)),
+    ),
+    "few labels, large noise": (
+        *(
+            f"{RANDOM},{way}"
+            for way in ("ratio=3", "ramp_up=1", "entropy=0.1", "align=0.97", "ema=0.99", "sharpen=0.4")
+        ),
+        f"{RANDOM},sharpen=0.4,confidence=0.8",
+        f"{RANDOM},ema=0.99,align=0.97,sharpen=0.4,confidence=0.8",
+        *(f"{ADVERSARIAL},{way}" for way in ("entropy=0.1", "align=0.97", "ema=0.99")),
+        f"{ADVERSARIAL},sharpen=0.4,align=0.97",
     ),
     "small weight": tuple(_with(method, alpha=0.3) for method in ("rdrop:kl", "vat:kl", "vat:shl")),
     "divergence, equal weight": tuple(f"vat:{div}" for div in DIVERGENCES),
