@@ -63,8 +63,10 @@ def draw_curve(summary: Mapping[str, Any], *paths: Path) -> None:
 
 
 def _title(summary: Mapping[str, Any]) -> str:
-    seeds = len(summary["seeds"])
-    return f"{summary['name']}, {summary['model']}: mean of {seeds} seed{'s' * (seeds != 1)}, 95 % interval"
+    drawn = [point["n"] for point in summary["points"] if point["n"]] or [len(summary["seeds"])]
+    least, most = min(drawn), max(drawn)
+    seeds = f"{most} seed{'s' * (most != 1)}" if least == most else f"{least} to {most} seeds"
+    return f"{summary['name']}, {summary['model']}: mean of {seeds}, 95 % interval"
 
 
 def _panel(axes: Any, summary: Mapping[str, Any], part: str, styles: Mapping[str, Style]) -> None:

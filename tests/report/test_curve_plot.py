@@ -56,6 +56,13 @@ def test_a_curve_without_a_score_has_a_figure(summary: dict[str, Any], tmp_path:
     assert marks(tmp_path / "curve.svg", COLOURS[0][0]) == []
 
 
+def test_the_title_says_how_many_seeds_there_are(summary: dict[str, Any], tmp_path: Path) -> None:
+    for n, said in (((5, 5), "mean of 5 seeds"), ((1, 1), "mean of 1 seed,"), ((3, 5), "mean of 3 to 5 seeds")):
+        points = [{**p, "n": n[i % 2]} for i, p in enumerate(summary["points"])]
+        draw_curve({**summary, "points": points}, tmp_path / "curve.svg")
+        assert said in (tmp_path / "curve.svg").read_text(encoding="utf-8")
+
+
 def test_many_methods_at_one_budget_stand_beside_each_other(single: Report) -> None:
     places = [place for light, _ in COLOURS for place in marks(single.figures[0], light, "1")]
     assert len(places) == len(set(places)) == 23
