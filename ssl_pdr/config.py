@@ -106,7 +106,7 @@ class TrainConfig:
         confidence: unlabelled rows take R from this probability of their likeliest outcome on, below 1; 0 is off.
         ema: decay of the moving average of the weights whose posterior is the target, below 1; 0 is off.
         align: decay of the running means by which the target's classes become as frequent as those of labelled rows, below 1; 0 is off.
-        ratio: `proportional`, or unlabelled rows per labelled row.
+        ratio: `proportional`, or unlabelled rows per labelled row; 0 leaves them out, so that R is of labelled rows alone.
         epochs: passes over the data.
         max_steps: optimizer steps; wins over `epochs` if given.
         save_steps: optimizer steps between checkpoints.
@@ -206,9 +206,9 @@ class TrainConfig:
                 f"--batch-size {self.batch_size} cannot be cut into {self.accumulation} equal micro-batches"
             )
         if isinstance(self.ratio, str) and self.ratio != "proportional":
-            raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio!r}")
-        if not isinstance(self.ratio, str) and not (0 < self.ratio <= 1e6):
-            raise ConfigError(f"--ratio must be 'proportional' or a number above 0, got {self.ratio}")
+            raise ConfigError(f"--ratio must be 'proportional' or a number of at least 0, got {self.ratio!r}")
+        if not isinstance(self.ratio, str) and not (0 <= self.ratio <= 1e6):
+            raise ConfigError(f"--ratio must be 'proportional' or a number of at least 0, got {self.ratio}")
         self._check_budget()
         if self.stream and not self.unlabelled:
             raise ConfigError("--stream says how unlabelled corpora are read; give some with --unlabelled")

@@ -220,7 +220,7 @@ def prepare(config: TrainConfig, listener: Listener, shelf: Shelf | None = None)
     split = split_of(config, corpus) if given is None else given
     if given is not None:
         _verify(given, corpus)
-    uses_pool = config.reg not in ("none", "at") and config.alpha > 0
+    uses_pool = config.reg not in ("none", "at") and config.alpha > 0 and config.ratio != 0
     corpora = shelf.take("corpora", read_key(config, seed), lambda: corpora_of(config, corpus))
     fingerprint = fingerprint_of(corpus, corpora)
     if config.data_fingerprint not in (None, fingerprint):

@@ -189,10 +189,10 @@ class Grid:
     def rows_per_step(self, method: Method, *, pool: bool, setting: Mapping[str, Any] | None = None) -> int:
         """Rows of one optimizer step: the labelled ones, and where there is a pool that is used the unlabelled ones."""
         keys = {**self.base, **method.keys, **(setting or {})}
-        if not pool or method.keys["reg"] in ("none", "at") or keys.get("alpha") == 0:
-            return self.batch
         if isinstance(ratio := keys.get("ratio", self.ratio), str):
             raise ConfigError(f"method {method.name!r}: ratio must be a number in a grid, got {ratio!r}")
+        if not pool or method.keys["reg"] in ("none", "at") or keys.get("alpha") == 0 or ratio == 0:
+            return self.batch
         unlabelled = self.batch * float(ratio)
         if not math.isclose(unlabelled, round(unlabelled)):
             raise ConfigError(

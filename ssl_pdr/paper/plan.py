@@ -193,7 +193,7 @@ def planned_steps(config: TrainConfig, rows: int | None) -> int | None:
     if not known or config.labelled_per_class is not None or config.split is not None:
         return None
     labelled = config.labelled_count or math.floor(min(known) * config.labelled_frac + 0.5)
-    if config.reg in _LABELLED_ONLY or config.alpha == 0:
+    if config.reg in _LABELLED_ONLY or config.alpha == 0 or config.ratio == 0:
         used: float = labelled
     elif isinstance(config.ratio, str):
         used = min(known)

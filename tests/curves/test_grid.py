@@ -117,6 +117,7 @@ def test_every_cell_is_there_once_seed_after_seed() -> None:
         ("vat,ratio=3", {}, 32),
         ("vat,ratio=0.25", {}, 10),
         ("vat", {"ratio": 2.0}, 24),
+        ("vat,ratio=0", {}, 8),
         ("vat,alpha=0", {}, 8),  # no unlabelled row would enter the model
     ],
 )

@@ -71,6 +71,7 @@ def test_half_of_the_labels_and_what_the_base_row_sees() -> None:
         ({"labelled_frac": 0.5, "alpha": 0.0}, 3 * 4),
         ({"labelled_count": 16, "reg": "at"}, 3),
         ({"labelled_count": 16, "ratio": 2.0}, 3 * 3),
+        ({"labelled_count": 16, "ratio": 0.0}, 3),
         ({"max_steps": 5}, 5),
         ({"labelled_per_class": 5}, None),
     ],
