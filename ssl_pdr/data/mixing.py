@@ -76,8 +76,8 @@ class MixedBatchSampler(Sampler[list[int]]):
         n_labelled: rows with a label, at least 1; a list of numbers for several pools, numbered one after the other.
         n_unlabelled: rows without; 0 is plain fine-tuning. A list for several pools, in which None is a stream.
         batch_size: rows of one optimizer step, over all ranks and accumulation steps.
-        ratio: `proportional` takes every unlabelled row once an epoch; a number r > 0 takes r of them for each
-            labelled row, and needs a batch of at least r + 1 rows. Prefer a number when the unlabelled pool is so
+        ratio: `proportional` takes every unlabelled row once an epoch; a number r takes r of them for each
+            labelled row, 0 none, and needs a batch of at least r + 1 rows. Prefer a number when the unlabelled pool is so
             large that a pass over it is too long; streams need one.
         lengths: tokens of each numbered row (of streams there are none). If given, batches hold rows of similar
             length, so that less padding is computed; which rows an epoch has, and each batch's composition,
@@ -223,12 +223,12 @@ class MixedBatchSampler(Sampler[list[int]]):
                     "as many unlabelled rows as labelled ones"
                 )
             return self.n_unlabelled
-        if isinstance(ratio, bool) or not isinstance(ratio, Real) or not 0 < float(ratio) < math.inf:
+        if isinstance(ratio, bool) or not isinstance(ratio, Real) or not 0 <= float(ratio) < math.inf:
             raise ConfigError(
                 f"ratio: got {ratio!r}, expected 'proportional' or how many unlabelled rows to take for a labelled "
-                "one, a number above 0"
+                "one, a number of at least 0"
             )
-        if self.n_unlabelled + self.n_streams == 0:
+        if ratio == 0 or self.n_unlabelled + self.n_streams == 0:
             return 0
         if float(ratio) > max(self.batch_size - 1, 1):
             raise ConfigError(
@@ -239,7 +239,7 @@ class MixedBatchSampler(Sampler[list[int]]):
         if rows == 0:
             raise ConfigError(
                 f"ratio: got {ratio}, which takes no unlabelled row for {self.n_labelled} labelled ones; expected at least "
-                f"{1 / self.n_labelled:.3g}, or no unlabelled pool"
+                f"{1 / self.n_labelled:.3g}, or 0 to take none"
             )
         return rows
 

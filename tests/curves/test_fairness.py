@@ -25,7 +25,7 @@ from ssl_pdr.progress import Silent
 from ssl_pdr.shelf import Shelf
 from tests.curves.conftest import Here, MakeGrid
 
-METHODS = ("none", "rdrop:kl", "rdrop:kl,ratio=3", "vat:shl", "at", "jr")
+METHODS = ("none", "rdrop:kl", "rdrop:kl,ratio=3", "rdrop:kl,ratio=0", "vat:shl", "at", "jr")
 BUDGETS = (0.15, 0.5, 1.0)  # of 64 rows: not all of them whole batches
 
 

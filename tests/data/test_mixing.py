@@ -140,9 +140,9 @@ def test_a_ratio_is_read_as_the_decimal_number_that_it_prints_as() -> None:
     assert MixedBatchSampler(50, 100, 10, ratio=1.15).composition.sum(axis=0).tolist() == [50, 58]
 
 
-@pytest.mark.parametrize("ratio", ["proportional", 0.001, 7])
+@pytest.mark.parametrize("ratio", ["proportional", 0, 0.001, 7])
 def test_without_unlabelled_rows_it_is_plain_fine_tuning(ratio: Any) -> None:
-    sampler = MixedBatchSampler(70, 0, 32, ratio)
+    sampler = MixedBatchSampler(70, 50 if ratio == 0 else 0, 32, ratio)
     assert [len(batch) for batch in sampler] == [32, 32, 6]
     assert sorted(rows_of(sampler)) == list(range(70))
 
@@ -501,7 +501,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: MixedBatchSampler(4, 4, 4).set_epoch(-1), "epoch: got -1"),
     *(
         (lambda r=r: MixedBatchSampler(4, 4, 4, ratio=r), "ratio: got .* expected 'proportional' or")
-        for r in (0, -2, float("nan"), float("inf"), True, None, "proportionl")
+        for r in (-2, float("nan"), float("inf"), True, None, "proportionl")
     ),
     (lambda: MixedBatchSampler(4, 4, 4, ratio=0.1), "takes no unlabelled row for 4 .* at least 0.25"),
     (
