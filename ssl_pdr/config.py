@@ -92,7 +92,7 @@ class TrainConfig:
         radius_unit: `absolute`, or `token_norm`: relative to the mean norm of the row's tokens.
         site: where noise enters: `sum`, `output` or `word`.
         dropout: masks between passes: `shared`, `independent` or `off`.
-        target_grad: gradient on the clean side: `auto`, `detach` or `both`; with `sharpen`, `confidence`, `ema` or `align`, `auto` is `detach`.
+        target_grad: gradient on the clean side: `auto`, `detach` or `both`; with `align`, `auto` is `detach`.
         search: how `vat` finds its direction: `exact`, from the clean pass's own graph, or `power`, by further passes.
         search_steps: steps of the search `power` of `vat`, and of `at`.
         search_products: products of the search `exact`; None is one less than there are classes, up to 12, and one for more.
@@ -100,11 +100,6 @@ class TrainConfig:
         norm: of the noise: `token` (each token's is of size radius) or `sequence` (a row's, as long altogether).
         order: 1 for the divergence itself, 2 for its second-order form (Eq. 7), which no rounding drowns.
         projections: random projections of `jr` and `wjr`; None is exact, and one for answers in a passage.
-        ramp_up: share of the steps in which `alpha` rises from nearly 0 to its value; 0 is off.
-        entropy: weight of the mean entropy of the unlabelled rows' posterior, at least 0.
-        sharpen: temperature of the clean posterior as a target, above 0; 1 is off.
-        confidence: unlabelled rows take R from this probability of their likeliest outcome on, below 1; 0 is off.
-        ema: decay of the moving average of the weights whose posterior is the target, below 1; 0 is off.
         align: decay of the running means by which the target's classes become as frequent as those of labelled rows, below 1; 0 is off.
         ratio: `proportional`, or unlabelled rows per labelled row; 0 leaves them out, so that R is of labelled rows alone.
         epochs: passes over the data.
@@ -168,11 +163,6 @@ class TrainConfig:
     norm: str = "token"
     order: int = 1
     projections: int | None = None
-    ramp_up: float = 0.0
-    entropy: float = 0.0
-    sharpen: float = 1.0
-    confidence: float = 0.0
-    ema: float = 0.0
     align: float = 0.0
     ratio: str | float = "proportional"
     epochs: float = 3.0
@@ -285,11 +275,6 @@ _RULES: dict[str, _Rule] = {
     "eval_frac": _Rule("between 0 and 1, both excluded", 0, 1, low_open=True, high_open=True),
     "alpha": _Rule("a finite number of at least 0", low=0),
     "radius": _Rule("a finite number of at least 0 (and at most 1e6)", 0, 1e6),
-    "ramp_up": _Rule("from 0 (off) to 1", 0, 1),
-    "entropy": _Rule("a finite number of at least 0", low=0),
-    "sharpen": _Rule("above 0 and at most 1 (off)", 0, 1, low_open=True),
-    "confidence": _Rule("at least 0 (off) and below 1", 0, 1, high_open=True),
-    "ema": _Rule("at least 0 (off) and below 1", 0, 1, high_open=True),
     "align": _Rule("at least 0 (off) and below 1", 0, 1, high_open=True),
     "temperature": _Rule("a finite number above 0", low=0, low_open=True),
     "lr": _Rule("a finite number above 0", low=0, low_open=True),

@@ -20,7 +20,7 @@ from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, OutputError
 from ssl_pdr.evaluation import Outcome, evaluate, relative_drop
 from ssl_pdr.loading import Loaded, load
-from ssl_pdr.methods import build_regularizer, build_targets
+from ssl_pdr.methods import build_regularizer
 from ssl_pdr.model_card import model_card
 from ssl_pdr.processes import Processes, join
 from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent, stop_on_interrupt
@@ -325,7 +325,7 @@ def _trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: b
         regularizer=loaded.regularizer,
         alpha=config.alpha,
         ratio=config.ratio,
-        targets=build_targets(config),
+        align=config.align,
         data_collator=PaddingCollator.like(materials.tokenizer),
     )
     trainer.remove_callback(PrinterCallback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from ssl_pdr.alignment import NO_CLASSES, check_alignment
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.divergences import get_divergence
 from ssl_pdr.errors import ConfigError
@@ -16,7 +17,6 @@ from ssl_pdr.regularizers import (
     Regularizer,
     get_regularizer,
 )
-from ssl_pdr.targets import NO_CLASSES, Targets
 
 
 def build_regularizer(config: TrainConfig) -> Regularizer | None:
@@ -27,22 +27,10 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
     """
     get_divergence(config.div)  # a name that does not exist is an error, whether it is used or not
     regularizer = None if config.reg == "none" else _build(config)
-    build_targets(config).check(regularizer if config.alpha > 0 else None)
+    check_alignment(config.align, regularizer if config.alpha > 0 else None)
     if config.align and config.task == "question-answering":
         raise ConfigError(NO_CLASSES)
     return regularizer
-
-
-def build_targets(config: TrainConfig) -> Targets:
-    """What a configuration says of targets and of unlabelled rows."""
-    return Targets(
-        ramp_up=config.ramp_up,
-        entropy=config.entropy,
-        sharpen=config.sharpen,
-        confidence=config.confidence,
-        ema=config.ema,
-        align=config.align,
-    )
 
 
 def _build(config: TrainConfig) -> Regularizer:
@@ -76,8 +64,8 @@ def _build(config: TrainConfig) -> Regularizer:
 
 
 def _target_grad(config: TrainConfig) -> str | None:
-    """As configured; a target that is a constant decides what `auto` leaves open."""
-    return "detach" if config.target_grad == "auto" and build_targets(config).constant else config.target_grad
+    """As configured; an aligned target, which is a constant, decides what `auto` leaves open."""
+    return "detach" if config.target_grad == "auto" and config.align else config.target_grad
 
 
 def _for_answers(regularizer: Regularizer, config: TrainConfig) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_pdr.alignment import Marginals, check_alignment
 from ssl_pdr.errors import ConfigError
-from ssl_pdr.outputs import UNLABELLED, is_labelled, model_inputs, read_logits
+from ssl_pdr.outputs import UNLABELLED, is_labelled, model_inputs, read_logits, row_weights
 from ssl_pdr.regularizers.base import CleanPass, Regularizer
 from ssl_pdr.sites import undistributed
-from ssl_pdr.targets import Marginals, Targets, Teacher, mean_entropy, row_weights
 
 # Gradient with respect to the log-odds that a saturated row gets at least: too small to move a parameter, large enough to point
 # somewhere; float16 cannot hold it, and has its direction from a product.
@@ -28,11 +28,6 @@ class Counts:
 
     labelled: int
     rows: int
-
-    @property
-    def unlabelled(self) -> int:
-        """How many of the rows have no label."""
-        return self.rows - self.labelled
 
     @classmethod
     def of(cls, *batches: Mapping[str, Any]) -> Counts:
@@ -47,15 +42,12 @@ class LossParts:
     """A batch's loss and what it is made of.
 
     Attributes:
-        loss: `ce + α · regularization`, and the weighted entropy where there is any, a scalar; with graph, except for what has been
-            differentiated already.
+        loss: `ce + α · regularization`, a scalar; with graph, except for what has been differentiated already.
         ce: this batch's share of the mean cross-entropy over labelled rows, a scalar without graph.
         regularization: this batch's share of the mean R over all rows, a scalar without graph.
         correct: how many labelled rows of this batch are answered rightly, start and end both, a scalar.
         logits: of the rows that went through the model, (B', C) or (B', 2, T), without graph.
         passes: the parts that the batch was cut into, and the clean pass of each, without graph; none without a regularizer.
-        unlabelled: this batch's shares in the mean `entropy` of the unlabelled rows and in how many of them are `confident` enough to
-            take R, scalars without graph; as far as that is on.
     """
 
     loss: Tensor
@@ -64,7 +56,6 @@ class LossParts:
     correct: Tensor
     logits: Tensor
     passes: tuple[tuple[Mapping[str, Any], CleanPass], ...] = ()
-    unlabelled: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective:
@@ -78,15 +69,15 @@ class Objective:
     Args:
         regularizer: R, or None.
         alpha: α ≥ 0.
-        targets: what R compares with and on which rows, how α rises, and the entropy of unlabelled rows; by default nothing of it.
-        teacher: the moving average that `targets.ema` asks for; whoever takes the optimizer steps calls its `update`.
+        align: decay in [0, 1) of the running means by which the classes of R's target become as frequent as those of labelled rows
+            (see `Marginals`); 0 is off. The target is a constant then, so R has to detach its clean side.
 
     Attributes:
-        marginals: the running means where `targets.align` is on, else None; after each optimizer step call `objective.marginals.update()`,
+        marginals: the running means where `align` is on, else None; after each optimizer step call `objective.marginals.update()`,
             as `PDRTrainer` does.
 
     Raises:
-        ConfigError: for an α that is negative or not finite, targets that mean nothing to the regularizer, or `ema` without teacher.
+        ConfigError: for an α that is negative or not finite, or an alignment that means nothing to the regularizer.
 
     Example:
         >>> from transformers import BertConfig, BertForSequenceClassification
@@ -97,30 +88,13 @@ class Objective:
         >>> Objective(RPT("shl"), alpha=1.0)(model, batch).loss.backward()
     """
 
-    def __init__(
-        self,
-        regularizer: Regularizer | None,
-        alpha: float = 1.0,
-        targets: Targets | None = None,
-        teacher: Teacher | None = None,
-    ) -> None:
+    def __init__(self, regularizer: Regularizer | None, alpha: float = 1.0, align: float = 0.0) -> None:
         if not (math.isfinite(alpha) and alpha >= 0):
             raise ConfigError(f"alpha must be a finite number of at least 0, got {alpha}")
         self.regularizer = regularizer if alpha > 0 else None
         self.alpha = alpha
-        self.targets = targets or Targets()
-        self.targets.check(self.regularizer)
-        if (teacher is None) != (self.targets.ema == 0):
-            raise ConfigError(
-                "a teacher and targets.ema above 0 belong together, got one of them; use Teacher(model, targets.ema)"
-            )
-        self.teacher = teacher
-        self.marginals = Marginals(self.targets.align) if self.targets.align else None
-
-    @property
-    def kept(self) -> list[Teacher | Marginals]:
-        """What goes on from step to step, and so into checkpoints: each has `save` and `load` of a folder."""
-        return [part for part in (self.teacher, self.marginals) if part is not None]
+        check_alignment(align, self.regularizer)
+        self.marginals = Marginals(align) if align else None
 
     def __call__(
         self,
@@ -129,7 +103,6 @@ class Objective:
         counts: Counts | None = None,
         *,
         backward: Callable[[Tensor], Any] | None = None,
-        progress: float = 1.0,
     ) -> LossParts:
         """The loss of one (micro-)batch.
 
@@ -145,7 +118,6 @@ class Objective:
                 cross-entropy is differentiated early, and its gradient at the embeddings is the adversarial direction, which
                 saves a backward pass (two classes, clean side detached, exact search). What is left to differentiate is
                 in `loss`; do so before the optimizer step, as always.
-            progress: share of the optimizer steps that are done, in [0, 1], by which α rises where `targets.ramp_up` says so.
         """
         counts = Counts.of(batch) if counts is None else counts
         if self.regularizer is None:
@@ -160,7 +132,7 @@ class Objective:
         for i, rows in enumerate(places):
             part = batch if len(places) == 1 else _select(batch, rows)
             within = model if i == len(places) - 1 else undistributed(model)
-            parts.append(self._part(self.regularizer, within, part, counts, backward, self.alpha_at(progress)))
+            parts.append(self._part(self.regularizer, within, part, counts, backward))
         order = torch.cat(places).argsort().to(parts[0].logits.device)
         return LossParts(
             loss=_sum(part.loss for part in parts),
@@ -169,7 +141,6 @@ class Objective:
             correct=_sum(part.correct for part in parts),
             logits=torch.cat([part.logits for part in parts])[order],
             passes=tuple(one for part in parts for one in part.passes),
-            unlabelled={name: _sum(part.unlabelled[name] for part in parts) for name in parts[0].unlabelled},
         )
 
     def _part(
@@ -179,12 +150,10 @@ class Objective:
         batch: Mapping[str, Any],
         counts: Counts,
         backward: Callable[[Tensor], Any] | None,
-        alpha: float,
     ) -> LossParts:
         """The share of some rows in the loss."""
         apart = regularizer.clean_is_constant and not bool(is_labelled(batch["labels"]).any())
-        still = apart and self.targets.entropy == 0
-        clean = self._with_target(regularizer.clean_pass(model, batch, hold_still=still), batch)
+        clean = self._aligned(regularizer.clean_pass(model, batch, hold_still=apart), batch)
         if apart:
             ce = clean.logits.new_zeros((), dtype=torch.promote_types(clean.logits.dtype, torch.float32))
         else:
@@ -194,53 +163,25 @@ class Objective:
             else:
                 ce = _cross_entropy(clean.logits, batch["labels"], counts)
         values = regularizer.penalty(model, batch, clean, row_ids=batch.get("row_id"))
-        r = _share(values, batch, clean, counts.labelled if regularizer.labelled_only else counts.rows)
-        loss, unlabelled = ce + alpha * r, self._of_unlabelled(batch, clean, counts)
-        if "entropy" in unlabelled:
-            loss = loss + self.targets.entropy * unlabelled["entropy"]
+        r = _share(values, batch, counts.labelled if regularizer.labelled_only else counts.rows)
         clean = clean.without_graph()
         return LossParts(
-            loss,
+            ce + self.alpha * r,
             ce.detach(),
             r.detach(),
             _correct(clean.logits, batch),
             clean.logits,
             ((batch, clean),),
-            {name: value.detach() for name, value in unlabelled.items()},
         )
 
-    def _with_target(self, clean: CleanPass, batch: Mapping[str, Any]) -> CleanPass:
-        """The clean pass, with what R compares with and the rows that take it."""
-        if not self.targets.constant:
+    def _aligned(self, clean: CleanPass, batch: Mapping[str, Any]) -> CleanPass:
+        """The clean pass with the target of R, where that is another posterior."""
+        if self.marginals is None:
             return clean
-        source = clean.logits.detach() if self.teacher is None else self.teacher.logits(batch)
-        if self.marginals is not None:
-            unaligned, source = source, self.marginals.aligned(source)
-            self.marginals.count(unaligned, batch)
-        target = self.targets.sharpened(source) if self.targets.replaced else None
-        if self.targets.confidence == 0:
-            return replace(clean, target=target)
-        return replace(
-            clean,
-            target=target,
-            counted=self.targets.confident(source) | is_labelled(batch["labels"]).to(source.device),
-        )
-
-    def _of_unlabelled(self, batch: Mapping[str, Any], clean: CleanPass, counts: Counts) -> dict[str, Tensor]:
-        """What is asked and known of rows without a label alone, as far as it is on: shares in the means over them."""
-        found: dict[str, Tensor] = {}
-        if counts.unlabelled == 0:
-            return found
-        weights = row_weights(batch).to(clean.logits.device) * ~is_labelled(batch["labels"]).to(clean.logits.device)
-        if self.targets.entropy:
-            found["entropy"] = (mean_entropy(clean.logits) * weights).sum() / counts.unlabelled
-        if clean.counted is not None:
-            found["confident"] = (clean.counted * weights).sum() / counts.unlabelled
-        return found
-
-    def alpha_at(self, progress: float) -> float:
-        """α when this share of the optimizer steps is done."""
-        return self.alpha * self.targets.ramp(progress)
+        logits = clean.logits.detach()
+        target = self.marginals.aligned(logits)
+        self.marginals.count(logits, batch)
+        return replace(clean, target=target)
 
     def at_zero_noise(self, model: nn.Module, parts: LossParts, counts: Counts) -> Tensor | None:
         """The share of a batch in the mean R without noise, a scalar; None where that is zero by definition."""
@@ -250,16 +191,14 @@ class Objective:
         for batch, clean in parts.passes:
             values = self.regularizer.at_zero_noise(model, batch, clean)
             if values is not None:
-                shares.append(_share(values, batch, clean, counts.rows))
+                shares.append(_share(values, batch, counts.rows))
         return _sum(shares) if shares else None
 
-    def row_weight(self, counts: Counts, progress: float = 1.0) -> float:
+    def row_weight(self, counts: Counts) -> float:
         """What R of one row weighs relative to the cross-entropy of one labelled row: α · labelled / rows."""
         if self.regularizer is None:
             return 0.0
-        return self.alpha_at(progress) * (
-            1.0 if self.regularizer.labelled_only else counts.labelled / max(counts.rows, 1)
-        )
+        return self.alpha * (1.0 if self.regularizer.labelled_only else counts.labelled / max(counts.rows, 1))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, counts: Counts) -> Tensor:
@@ -275,12 +214,9 @@ def _correct(logits: Tensor, batch: Mapping[str, Any]) -> Tensor:
     return (hits if hits.dim() == 1 else hits.all(dim=1)).sum()
 
 
-def _share(values: Tensor, batch: Mapping[str, Any], clean: CleanPass, count: int) -> Tensor:
+def _share(values: Tensor, batch: Mapping[str, Any], count: int) -> Tensor:
     """The share of these rows in the mean R over `count` rows, a scalar."""
-    weights = row_weights(batch).to(values)
-    if clean.counted is not None:
-        weights = weights * clean.counted
-    return (values * weights).sum() / max(count, 1)
+    return (values * row_weights(batch).to(values)).sum() / max(count, 1)
 
 
 def _labelled_rows(batch: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -70,6 +70,12 @@ def per_row(values: Tensor) -> Tensor:
     return values if values.dim() == 1 else values.mean(dim=1)
 
 
+def row_weights(batch: Mapping[str, Any]) -> Tensor:
+    """What each row counts, (B,): zero for padding rows."""
+    weights = batch.get("row_weight")
+    return torch.ones(len(batch["labels"])) if weights is None else weights
+
+
 def is_labelled(labels: Tensor) -> Tensor:
     """Which rows have a label, (B,), bool; the labels are (B,), or (B, 2) for start and end, −100 without."""
     return (labels if labels.dim() == 1 else labels[:, 0]) != UNLABELLED

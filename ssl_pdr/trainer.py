@@ -23,7 +23,6 @@ from ssl_pdr.objective import Counts, LossParts, Objective
 from ssl_pdr.processes import started
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.sites import unwrap
-from ssl_pdr.targets import Targets, Teacher
 
 
 class PDRTrainer(Trainer):
@@ -42,16 +41,16 @@ class PDRTrainer(Trainer):
         regularizer: R; None for plain fine-tuning.
         alpha: weight of R, at least 0; 0 is plain fine-tuning.
         ratio: `proportional`, or unlabelled rows per labelled row.
-        targets: what helps where labels are few (see `Targets`); by default nothing of it. The moving average of `ema` and the means of `align`
-            go into checkpoints; the model that is trained and saved stays the model itself.
+        align: decay in [0, 1) of the running means that give R's target the labels' frequencies of classes (see `Marginals`); 0 is
+            off. The means go into checkpoints.
         zero_noise_every: after how many optimizer steps to measure what is in R beside noise, two more forward passes; 0 for never:
             R without noise (`r_zero_noise`); the size of the noise that the dtype realises (`noise_norm`) and the share of it that is
             noise (`noise_kept`); R by rounding alone (`r_rounding`), and the share of R above that (`r_above_rounding`).
         **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, `processing_class`, `callbacks`, …).
 
     Raises:
-        ConfigError: for several visible GPUs without a launcher, an α that is negative or not finite, or targets that mean nothing to
-            the regularizer.
+        ConfigError: for several visible GPUs without a launcher, an α that is negative or not finite, or an alignment that means
+            nothing to the regularizer.
         NonFiniteLossError: while training, naming the part of the loss that is not finite; the last checkpoint stays.
         StreamError: at the end of a training that a stream cut short by ending or failing; a checkpoint is saved first,
             unless `save_strategy` is "no".
@@ -75,7 +74,7 @@ class PDRTrainer(Trainer):
         regularizer: Regularizer | None = None,
         alpha: float = 1.0,
         ratio: str | float = "proportional",
-        targets: Targets | None = None,
+        align: float = 0.0,
         zero_noise_every: int = 50,
         **kwargs: Any,
     ) -> None:
@@ -95,8 +94,7 @@ class PDRTrainer(Trainer):
                 setattr(args, name, {**(getattr(args, name) or {}), "use_reentrant": False})
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
         self.unlabelled_dataset = unlabelled_dataset
-        targets = targets or Targets()
-        self.objective = Objective(regularizer, alpha, targets, self._new_teacher(targets.ema))
+        self.objective = Objective(regularizer, alpha, align)
         self.ratio = ratio
         self.zero_noise_every = zero_noise_every
         self._failure: str | None = None
@@ -157,9 +155,8 @@ class PDRTrainer(Trainer):
         self._failure = None
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(str(self.args.output_dir)) or True
-        if isinstance(resume_from_checkpoint, (str, os.PathLike)):
-            for part in self.objective.kept:
-                part.load(Path(resume_from_checkpoint))
+        if isinstance(resume_from_checkpoint, (str, os.PathLike)) and self.objective.marginals is not None:
+            self.objective.marginals.load(Path(resume_from_checkpoint))
         try:
             outcome = super().train(resume_from_checkpoint, *args, **kwargs)
         finally:  # data workers would live on until somebody collects the loader
@@ -191,11 +188,9 @@ class PDRTrainer(Trainer):
         # Whoever overrides this method may do something to the loss, and has to get all of it.
         alone = type(self).compute_loss is PDRTrainer.compute_loss
         early = (lambda loss: self.accelerator.backward(loss * world)) if alone else None
-        progress = self.state.global_step / max(self.state.max_steps, 1)
-        parts = self.objective(model, inputs, self._counts, backward=early, progress=progress)
+        parts = self.objective(model, inputs, self._counts, backward=early)
         self._check_finite(parts)
-        measured = {**parts.unlabelled, **self._measured(model, parts)}
-        self._sums.add(self.state.global_step, self._counts, parts, measured)
+        self._sums.add(self.state.global_step, self._counts, parts, self._measured(model, parts))
         loss = parts.loss * world
         return (loss, {"logits": parts.logits}) if return_outputs else loss
 
@@ -215,17 +210,9 @@ class PDRTrainer(Trainer):
         super().save_model(output_dir, _internal_call)
         # A checkpoint counts as whole when the Trainer has written its state, which comes after this.
         folder = Path(output_dir or "")
-        if folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
-            for part in self.objective.kept:
-                part.save(folder)
-
-    def _new_teacher(self, decay: float) -> Teacher | None:
-        """A moving average that starts at the model as it is now, in the mixed precision that it will be trained in."""
-        if decay == 0:
-            return None
-        teacher = Teacher(self.model, decay)
-        self.accelerator.prepare_model(teacher.average.module, evaluation_mode=True)
-        return teacher
+        kept = self.objective.marginals
+        if kept is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
+            kept.save(folder)
 
     def _measured(self, model: nn.Module, parts: LossParts) -> dict[str, Tensor]:
         """This batch's shares in what is measured now and then: R without noise, and what the dtype leaves of noise and R."""
@@ -292,7 +279,6 @@ class _StepSums:
     def drain(self, trainer: PDRTrainer) -> dict[str, float]:
         """Means over the steps and over all processes; starts anew."""
         totals, counts, measured = self._totals, list(self._counts.values()), self._measured
-        objective, progress = trainer.objective, max(self._counts) / max(trainer.state.max_steps, 1)
         if trainer.args.world_size > 1:
             totals = {name: trainer.accelerator.reduce(total, reduction="sum") for name, total in totals.items()}
         self.__init__()  # type: ignore[misc]
@@ -302,19 +288,17 @@ class _StepSums:
             "r": float(totals["r"]) / len(counts),
             "accuracy": float(totals["correct"]) / max(step.labelled, 1),
             "labelled_share": step.labelled / max(step.rows, 1),
-            "r_row_weight": objective.row_weight(step, progress),
+            "r_row_weight": trainer.objective.row_weight(step),
             **{name: float(totals[name]) / len(steps) for name, steps in measured.items()},
         }
-        if objective.targets.ramp_up:
-            logs["alpha"] = objective.alpha_at(progress)
         # Against a target of its own R is not small without noise, and rounding no share of it.
-        if logs["r"] > 0 and "r_rounding" in logs and not objective.targets.constant:
+        if logs["r"] > 0 and "r_rounding" in logs and trainer.objective.marginals is None:
             logs["r_above_rounding"] = max(0.0, 1 - logs["r_rounding"] / logs["r"])
         return logs
 
 
 class _Progress(TrainerCallback):
-    """Tell samplers and noise the epoch, and what `Objective` keeps the step; stop with a checkpoint where a stream has no more rows."""
+    """Tell samplers and noise the epoch, and the running means the step; stop with a checkpoint where a stream has no more rows."""
 
     def __init__(self, trainer: PDRTrainer) -> None:
         self._trainer = trainer
@@ -326,11 +310,9 @@ class _Progress(TrainerCallback):
             self._trainer.objective.regularizer.set_epoch(epoch)
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        objective, accelerator = self._trainer.objective, self._trainer.accelerator
-        if objective.teacher is not None:
-            objective.teacher.update(self._trainer.model)
-        if objective.marginals is not None:
-            objective.marginals.update(lambda sums: accelerator.reduce(sums, reduction="sum"))
+        marginals, accelerator = self._trainer.objective.marginals, self._trainer.accelerator
+        if marginals is not None:
+            marginals.update(lambda sums: accelerator.reduce(sums, reduction="sum"))
 
     def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if self._trainer.cut_short:

@@ -51,7 +51,7 @@ LAYERS = [
         "data.tables",
         "data.catalogue",
     },
-    {"targets"},
+    {"alignment"},
     {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.entries", "data.locations", "run_folder"},
     {"data.collate", "data.sources", "data.pydocs_questions", "diagnostics", "theory", "methods"},
     {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"},

@@ -60,7 +60,7 @@ def test_the_table_of_a_question_pairs_seeds() -> None:
 
     cells = [cell("none", 0, 0.5), cell("none", 1, 0.7), cell("vat:kl", 0, 0.6), cell("vat:kl", 1, 0.7)]
     cells += [cell("vat:kl", 2, 0.9), {"status": "failed", "method": "none", "seed": 2}]
-    rows = {row[0]: row[1:] for row in table(cells, "site")}
+    rows = {row[0]: row[1:] for row in table(cells, questions.QUESTIONS["site"])}
     assert rows["vat:kl"] == ["60.0 70.0 90.0", "73.3", "36.7", "+5.0 ± 5.0", "–"]
     assert rows["rpt:kl"] == ["", "–", "–", "–", "–"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import shutil
 from collections.abc import Iterator
@@ -18,12 +17,12 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from ssl_pdr import RPT, VAT, Counts, Objective, PDRTrainer, RDrop
+from ssl_pdr.alignment import MARGINALS_FILE
 from ssl_pdr.data import streams
 from ssl_pdr.data.collate import Mixture
 from ssl_pdr.data.mixing import compose
 from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
-from ssl_pdr.targets import MARGINALS_FILE, TEACHER_FILE, Targets
 from tests.conftest import tiny_bert
 from tests.ranks import two_ranks
 
@@ -582,27 +581,14 @@ def test_whoever_changes_the_loss_changes_all_of_it(tmp_path: Path) -> None:
     assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-4)
 
 
-# --- few labels ---
+# --- aligned classes ---
 
 
-ALL_TARGETS = Targets(ramp_up=0.5, entropy=0.2, sharpen=0.5, confidence=0.4, ema=0.8, align=0.7)
-
-
-class Weights(TrainerCallback):
-    """The weights after each optimizer step."""
-
-    def __init__(self) -> None:
-        self.steps: list[torch.Tensor] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self.steps.append(weights(model))
-
-
-def few_labels(
-    folder: Path, targets: Targets = ALL_TARGETS, *, dropout: float = 0.2, classes: int = 3, **options: Any
-) -> tuple[PDRTrainer, Losses, Weights]:
+def aligned(
+    folder: Path, align: float = 0.7, *, dropout: float = 0.2, classes: int = 3, **options: Any
+) -> tuple[PDRTrainer, Losses]:
     """15 steps of 8 rows, 3 of them labelled."""
-    losses, seen = Losses(), Weights()
+    losses = Losses()
     data = [{**row, "labels": row["labels"] % classes} for row in rows(15)]
     trainer = PDRTrainer(
         tiny_bert(num_labels=classes, dropout=dropout),
@@ -611,60 +597,33 @@ def few_labels(
         unlabelled_dataset=rows(25, labelled=False, seed=1),
         regularizer=VAT("kl", 0.3),
         alpha=2.0,
-        targets=targets,
-        callbacks=[losses, seen],
+        align=align,
+        callbacks=[losses],
         zero_noise_every=4,
     )
-    return trainer, losses, seen
+    return trainer, losses
 
 
-@pytest.mark.parametrize(("size", "accumulation"), [(8, 1), (4, 2)])
-def test_alpha_rises_by_optimizer_steps(tmp_path: Path, size: int, accumulation: int) -> None:
-    options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation}
-    trainer, losses, _ = few_labels(tmp_path, Targets(ramp_up=0.4), **options)
-    trainer.train()
-    rising = [2.0 * math.exp(-5 * (1 - step / 6) ** 2) for step in range(6)]
-    assert [entry["alpha"] for entry in losses.logs] == pytest.approx([*rising, *[2.0] * 9])
-    for entry in losses.logs:
-        assert entry["loss"] == pytest.approx(entry["ce"] + entry["alpha"] * entry["r"], rel=1e-4)
-        assert entry["r_row_weight"] == pytest.approx(entry["alpha"] * entry["labelled_share"])
-
-
-def test_what_few_labels_are_helped_by_is_logged(tmp_path: Path) -> None:
-    trainer, losses, _ = few_labels(tmp_path)
+def test_against_a_target_of_its_own_r_is_no_matter_of_rounding(tmp_path: Path) -> None:
+    trainer, losses = aligned(tmp_path)
     trainer.train()
     assert len(losses.logs) == 15
     for entry in losses.logs:
-        parts = entry["ce"] + entry["alpha"] * entry["r"] + 0.2 * entry["entropy"]
-        assert entry["loss"] == pytest.approx(parts, rel=1e-4)
-        assert 0 <= entry["confident"] <= 1
-        assert 0 < entry["entropy"] < math.log(3)
+        assert entry["loss"] == pytest.approx(entry["ce"] + 2.0 * entry["r"], rel=1e-4)
         assert "r_above_rounding" not in entry
     assert [step for step, entry in enumerate(losses.logs) if "r_zero_noise" in entry] == [0, 4, 8, 12]
 
 
-def test_few_labels_batch_8_is_2_times_4(tmp_path: Path) -> None:
+def test_aligned_batch_8_is_2_times_4(tmp_path: Path) -> None:
     results = []
     for size, accumulation in ((8, 1), (4, 2), (1, 8)):
-        trainer, losses, _ = few_labels(
-            tmp_path,
-            dropout=0.0,
-            per_device_train_batch_size=size,
-            gradient_accumulation_steps=accumulation,
-            optim="sgd",
-        )
+        cut = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation}
+        trainer, losses = aligned(tmp_path, dropout=0.0, optim="sgd", **cut)
         trainer.train()
-        figures = [[entry[name] for name in ("loss", "entropy", "confident")] for entry in losses.logs]
-        results.append((weights(trainer.model), teacher_of(trainer), means_of(trainer), figures))
+        results.append((weights(trainer.model), means_of(trainer), [entry["loss"] for entry in losses.logs]))
     for other in results[1:]:
-        torch.testing.assert_close(other[:3], results[0][:3], rtol=1e-4, atol=1e-5)
-        for found, expected in zip(other[3], results[0][3], strict=True):
-            assert found == pytest.approx(expected, rel=1e-3)
-
-
-def teacher_of(trainer: PDRTrainer) -> torch.Tensor:
-    assert trainer.objective.teacher is not None
-    return weights(trainer.objective.teacher.average.module)
+        torch.testing.assert_close(other[:2], results[0][:2], rtol=1e-4, atol=1e-5)
+        assert other[2] == pytest.approx(results[0][2], rel=1e-3)
 
 
 def means_of(trainer: PDRTrainer) -> torch.Tensor:
@@ -675,7 +634,7 @@ def means_of(trainer: PDRTrainer) -> torch.Tensor:
 
 def test_the_frequencies_of_labelled_rows_are_taken_once_a_step(tmp_path: Path) -> None:
     cut: dict[str, Any] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": 3}
-    trainer, _, _ = few_labels(tmp_path, Targets(align=0.7), **cut)
+    trainer, _ = aligned(tmp_path, **cut)
     batches = iter(trainer.get_train_dataloader())
     expected = torch.full((3,), 1 / 3)
     for _ in range(3):
@@ -686,97 +645,61 @@ def test_the_frequencies_of_labelled_rows_are_taken_once_a_step(tmp_path: Path) 
     assert float(means_of(trainer)[1].sum()) == pytest.approx(1.0)
 
 
-def test_the_teacher_is_the_moving_average_of_all_steps(tmp_path: Path) -> None:
-    trainer, _, seen = few_labels(tmp_path)
-    trainer.train()
-    expected = seen.steps[0].double()
-    for now in seen.steps[1:]:
-        expected = 0.8 * expected + 0.2 * now.double()
-    torch.testing.assert_close(teacher_of(trainer).double(), expected, rtol=1e-5, atol=1e-6)
-    trainer.save_model(str(tmp_path / "model"))
-    saved = load_file(tmp_path / "model" / "model.safetensors")
-    assert all(torch.equal(value, saved[name]) for name, value in trainer.model.state_dict().items())
-    assert not (tmp_path / "model" / TEACHER_FILE).exists()
-
-
 @pytest.mark.parametrize("how", ["path", "last"])
-def test_a_run_with_a_teacher_resumes_to_the_last_bit(tmp_path: Path, how: str) -> None:
-    whole, logged, _ = few_labels(tmp_path, save_strategy="steps", save_steps=4)
+def test_a_run_with_running_means_resumes_to_the_last_bit(tmp_path: Path, how: str) -> None:
+    whole, logged = aligned(tmp_path, save_strategy="steps", save_steps=4)
     whole.train()
     for step in (8, 12):
         shutil.rmtree(tmp_path / f"checkpoint-{step}")
     shutil.rmtree(tmp_path / "checkpoint-15", ignore_errors=True)
-    resumed, again, _ = few_labels(tmp_path)
+    resumed, again = aligned(tmp_path)
     resumed.train(resume_from_checkpoint=True if how == "last" else str(tmp_path / "checkpoint-4"))
     assert torch.equal(weights(resumed.model), weights(whole.model))
-    assert torch.equal(teacher_of(resumed), teacher_of(whole))
     assert torch.equal(means_of(resumed), means_of(whole))
-    for name in ("loss", "alpha", "entropy", "confident"):
-        assert [entry[name] for entry in again.logs] == [entry[name] for entry in logged.logs[4:]]
+    assert [entry["loss"] for entry in again.logs] == [entry["loss"] for entry in logged.logs[4:]]
 
 
 def test_what_goes_on_adds_a_file_without_pickle_to_a_checkpoint(tmp_path: Path) -> None:
     names = []
-    for name, targets in (("plain", Targets()), ("ema", Targets(ema=0.8)), ("align", Targets(align=0.8))):
-        folder = tmp_path / name
-        trainer, _, _ = few_labels(folder, targets, save_strategy="steps", save_steps=5, max_steps=5)
+    for align in (0.0, 0.8):
+        folder = tmp_path / str(align)
+        trainer, _ = aligned(folder, align, save_strategy="steps", save_steps=5, max_steps=5)
         trainer.train()
         names.append({path.name for path in (folder / "checkpoint-5").iterdir()})
-    assert [more - names[0] for more in names[1:]] == [{TEACHER_FILE}, {MARGINALS_FILE}]
-    assert load_file(tmp_path / "ema" / "checkpoint-5" / TEACHER_FILE)["n_averaged"] == 5
-    assert torch.equal(load_file(tmp_path / "align" / "checkpoint-5" / MARGINALS_FILE)["means"], means_of(trainer))
+    assert names[1] - names[0] == {MARGINALS_FILE}
+    assert torch.equal(load_file(tmp_path / "0.8" / "checkpoint-5" / MARGINALS_FILE)["means"], means_of(trainer))
 
 
-@pytest.mark.parametrize(
-    ("targets", "what"),
-    [
-        (ALL_TARGETS, "teacher.safetensors, the moving average that ema"),
-        (Targets(align=0.8), "marginals.safetensors, the running means that align"),
-    ],
-)
-def test_a_checkpoint_without_it_cannot_go_on_with_it(tmp_path: Path, targets: Targets, what: str) -> None:
-    few_labels(tmp_path, Targets(), save_strategy="steps", save_steps=5, max_steps=5)[0].train()
-    trainer, _, _ = few_labels(tmp_path, targets)
-    with pytest.raises(ConfigError, match=f"cannot read .*{what} goes on with: ") as error:
+def test_a_checkpoint_without_it_cannot_go_on_with_it(tmp_path: Path) -> None:
+    aligned(tmp_path, 0.0, save_strategy="steps", save_steps=5, max_steps=5)[0].train()
+    trainer, _ = aligned(tmp_path)
+    what = "cannot read .*marginals.safetensors, the running means that align goes on with: "
+    with pytest.raises(ConfigError, match=what) as error:
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
     assert "\n" not in str(error.value)
 
 
-def test_the_teacher_computes_in_the_precision_of_the_run(tmp_path: Path) -> None:
-    trainer, _, _ = few_labels(tmp_path, Targets(ema=0.8), bf16=True, max_steps=2)
-    dtypes: list[torch.dtype] = []
-    assert trainer.objective.teacher is not None
-    layer = trainer.objective.teacher.average.module.bert.encoder.layer[0].output.dense
-    layer.register_forward_hook(lambda *a: dtypes.append(a[2].dtype))
-    trainer.train()
-    assert set(dtypes) == {torch.bfloat16}
-    assert teacher_of(trainer).dtype == torch.float32
-
-
-FEW_ON_TWO = """
+ALIGNED_ON_TWO = """
 import json, sys
 from pathlib import Path
-from tests.test_trainer import few_labels, means_of, teacher_of, weights
+from tests.test_trainer import aligned, means_of, weights
 
 folder = Path(sys.argv[1])
-trainer, losses, _ = few_labels(folder, dropout=0.0, classes=2, optim="sgd", per_device_train_batch_size=4, num_train_epochs=1)
+trainer, losses = aligned(folder, dropout=0.0, classes=2, optim="sgd", per_device_train_batch_size=4, num_train_epochs=1)
 trainer.train()
-note = {"weights": weights(trainer.accelerator.unwrap_model(trainer.model)).tolist(), "teacher": teacher_of(trainer).tolist()}
-note["means"] = means_of(trainer).tolist()
-note["entropy"] = [entry["entropy"] for entry in losses.logs]
+note = {"weights": weights(trainer.accelerator.unwrap_model(trainer.model)).tolist(), "means": means_of(trainer).tolist()}
+note["loss"] = [entry["loss"] for entry in losses.logs]
 (folder / f"seen-{trainer.args.process_index}-of-{trainer.args.world_size}.json").write_text(json.dumps(note))
 """
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo to join two processes")
-def test_few_labels_on_two_processes_are_those_on_one(tmp_path: Path) -> None:
-    """Entropy's gradient goes through a clean pass outside of the wrapper, beside cross-entropy that is differentiated early."""
-    (tmp_path / "two.py").write_text(FEW_ON_TWO)
+def test_aligned_classes_on_two_processes_are_those_on_one(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(ALIGNED_ON_TWO)
     both = two_processes(tmp_path / "two.py", tmp_path)
-    alone, losses, _ = few_labels(tmp_path / "one", dropout=0.0, classes=2, optim="sgd", num_train_epochs=1)
+    alone, losses = aligned(tmp_path / "one", dropout=0.0, classes=2, optim="sgd", num_train_epochs=1)
     alone.train()
     for rank in both:
         torch.testing.assert_close(torch.tensor(rank["weights"]), weights(alone.model), rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(torch.tensor(rank["teacher"]), teacher_of(alone), rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(torch.tensor(rank["means"]), means_of(alone), rtol=1e-3, atol=1e-4)
-    assert both[0]["entropy"] == pytest.approx([entry["entropy"] for entry in losses.logs], rel=1e-3)
+    assert both[0]["loss"] == pytest.approx([entry["loss"] for entry in losses.logs], rel=1e-3)

@@ -70,15 +70,15 @@ def place(data: str, steps: int, batch: int, lr: float | None) -> str:
     return "_".join(parts)
 
 
-def table(cells: Iterable[Mapping[str, Any]], question: str, part: str = "in_domain") -> list[list[str]]:
-    """Rows for one question: each method's mean score, and its paired differences to the controls."""
+def table(cells: Iterable[Mapping[str, Any]], wanted: Iterable[str], part: str = "in_domain") -> list[list[str]]:
+    """A row for each method: its mean score, and its paired differences to the controls, which come first."""
     scores: dict[str, dict[str, dict[int, float]]] = {"accuracy": {}, "macro_f1": {}}
     for cell in cells:
         if cell["status"] == "finished":
             for metric, found in scores.items():
                 found.setdefault(cell["method"], {})[cell["seed"]] = 100 * cell["scores"][part][metric]
     rows = []
-    for method in dict.fromkeys((*CONTROLS, *QUESTIONS[question])):
+    for method in dict.fromkeys((*CONTROLS, *wanted)):
         own = scores["accuracy"].get(method, {})
         means = [_mean(found.get(method, {})) for found in scores.values()]
         differences = [_paired(own, scores["accuracy"].get(control, {})) for control in CONTROLS]
@@ -127,9 +127,12 @@ def main() -> None:
     if not CurveFolder(folder).grid.is_file():
         sys.exit(f"nothing was measured yet in {folder}; leave --show out")
     _, cells, _ = read_curve(folder)
-    for question in options.only:
-        columns = ["method", "by seed", "accuracy, %", "macro F1, %", *(f"to {control}" for control in CONTROLS)]
-        show(f"{folder.name}, {options.part}, {question}", columns, table(cells, question, options.part))
+    wanted = {question: QUESTIONS[question] for question in options.only}
+    if len(options.only) == len(QUESTIONS):  # also what was tried, did not pay and was taken out
+        wanted["no longer there"] = tuple(sorted({cell["method"] for cell in cells} - set(methods())))
+    columns = ["method", "by seed", "accuracy, %", "macro F1, %", *(f"to {control}" for control in CONTROLS)]
+    for question, those in wanted.items():
+        show(f"{folder.name}, {options.part}, {question}", columns, table(cells, those, options.part))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ PANELS = {
     "data_fingerprint",
     "Labels": "labelled_frac labelled_count labelled_per_class split_strategy split",
     "Unlabelled text": "unlabelled ratio temperature stream split_documents long_documents",
-    "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search search_steps search_products search_rounds norm order "
+    "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad align search search_steps search_products search_rounds norm order "
     "projections",
-    "Few labels": "ramp_up entropy sharpen confidence ema align",
     "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation precision max_length collapse seed",
     "Question answering": "stride max_answer_length n_best",
     "Run": "output save_steps",

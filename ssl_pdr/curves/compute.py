@@ -15,11 +15,9 @@ from torch.utils.flop_counter import flop_registry
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.collate import MixedCollator, PaddingCollator, mix
 from ssl_pdr.loading import Loaded, load
-from ssl_pdr.methods import build_targets
 from ssl_pdr.objective import Objective
 from ssl_pdr.progress import Silent
 from ssl_pdr.shelf import Shelf
-from ssl_pdr.targets import Teacher
 
 # What a step costs the same with.
 _FREE = ("seed", "labelled_frac", "max_steps", "lr", "weight_decay", "warmup_frac", "radius", "output")
@@ -68,15 +66,13 @@ def relative_cost(config: TrainConfig, shelf: Shelf | None = None) -> float:
     loaded = load(config, Silent(), shelf)
     model = loaded.model.train()
     batch = _first_batch(loaded)
-    targets = build_targets(config)
-    teacher = Teacher(model, targets.ema) if targets.ema else None
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.precision)
 
     def operations(objective: Objective) -> int:
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
             return count_operations(lambda: backward(objective(model, batch, backward=backward).loss))
 
-    method = operations(Objective(loaded.regularizer, config.alpha, targets, teacher))
+    method = operations(Objective(loaded.regularizer, config.alpha, config.align))
     return method / operations(Objective(None))
 
 

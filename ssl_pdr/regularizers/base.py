@@ -38,7 +38,6 @@ class CleanPass:
         gradient: of a posterior of two classes, at the embeddings, up to a factor for each row, (B, T, E), where it is known already.
         dtype: what the layers compute in: autocast's where it is on, be it within the model's own forward only.
         target: logits that R compares with in the place of these, of the same shape, no graph; None for these.
-        counted: rows whose R counts, (B,), bool; None for all.
     """
 
     logits: Tensor
@@ -49,7 +48,6 @@ class CleanPass:
     gradient: Tensor | None = None
     dtype: torch.dtype = torch.float32
     target: Tensor | None = None
-    counted: Tensor | None = None
 
     @property
     def compared(self) -> Tensor:

@@ -164,7 +164,7 @@ OTHER: dict[str, Any] = {
     "group_column": "x", "label_map": ("a=b",), "encoding": "latin-1", "limit": 9, "model": "x/y", "labelled_count": 9, "labelled_per_class": 9,
     "split": "x.json", "unlabelled": ("x.txt",), "temperature": 2.0, "split_documents": "paragraph", "long_documents": "windows", "reg": "rdrop",
     "div": "jsd", "radius": 0.01, "radius_unit": "absolute", "site": "word", "dropout": "off", "target_grad": "both", "search": "power", "search_products": 1,
-    "norm": "sequence", "projections": 3, "ratio": 2.0, "stride": 9, "collapse": "sum", "precision": "bf16", "order": 2, "accumulation": 2, "sharpen": 0.5,
+    "norm": "sequence", "projections": 3, "ratio": 2.0, "stride": 9, "collapse": "sum", "precision": "bf16", "order": 2, "accumulation": 2,
     "max_steps": 7, "split_strategy": "random", "lr": 1e-5,
 }  # fmt: skip
 PLACES_AND_WHAT_OTHERS_SAY = {"output", "save_steps", "data_dir", "data_fingerprint", "preset", "task", "epochs"}

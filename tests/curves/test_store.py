@@ -55,7 +55,7 @@ def test_a_grid_grows(tmp_path: Path) -> None:
         ({"batch": 4}, "another batch"),
         ({"search": {"alpha": [1.0]}}, "another search"),
         ({"config": {"lr": 1e-4, "data": "mine.csv"}}, r"another lr \(0.001 there, 0.0001 here\)"),
-        ({"config": {"lr": 1e-3, "data": "mine.csv", "sharpen": 0.5}}, r"another sharpen \(None there, 0.5 here\)"),
+        ({"config": {"lr": 1e-3, "data": "mine.csv", "align": 0.5}}, r"another align \(None there, 0.5 here\)"),
     ],
 )
 def test_another_curve_is_refused_and_left_as_it_is(tmp_path: Path, change: dict[str, Any], says: str) -> None:
