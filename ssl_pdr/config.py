@@ -110,6 +110,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         batch_size: rows of one optimizer step, labelled and unlabelled together.
         accumulation: micro-batches that one optimizer step is cut into.
+        auto_batch: where a step does not fit into memory, cut it into twice as many micro-batches and go on from the last checkpoint.
         precision: of the passes: `float32`, or `bf16` or `fp16` mixed with it; weights stay in float32.
         max_length: tokens of a row, longer ones are cut.
         stride: tokens that neighbouring windows of a passage share; None is a third of `max_length`.
@@ -173,6 +174,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     batch_size: int = 16
     accumulation: int = 1
+    auto_batch: bool = False
     precision: str = "float32"
     max_length: int = 128
     stride: int | None = None

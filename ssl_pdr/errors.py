@@ -39,8 +39,18 @@ class UnknownNameError(PDRError, KeyError):
         return str(self.args[0])
 
 
+class OutOfMemoryError(PDRError, MemoryError):
+    """A step does not fit into memory."""
+
+
 class InterruptedRunError(PDRError):
     """The user stopped a run; it can be resumed."""
+
+
+class TerminatedRunError(InterruptedRunError):
+    """The system asked a run to end (SIGTERM); it can be resumed."""
+
+    exit_code = 143  # what a shell reports of a process that SIGTERM ended
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

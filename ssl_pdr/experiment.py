@@ -5,25 +5,29 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import PrinterCallback, TrainingArguments
+from accelerate.utils import release_memory
 
 from ssl_pdr.baseline import tfidf_baseline
+from ssl_pdr.checkpoints import last_whole, remove_after, step_of
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
-from ssl_pdr.data.collate import PaddingCollator
 from ssl_pdr.data.splits import LabelSplit
-from ssl_pdr.data.streams import StreamError
 from ssl_pdr.data.tables import Table
-from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, OutputError
+from ssl_pdr.errors import ConfigError, DataError, OutOfMemoryError, OutputError
 from ssl_pdr.evaluation import Outcome, evaluate, relative_drop
+from ssl_pdr.files import held
+from ssl_pdr.fitting import fit, how_on, make_trainer
+from ssl_pdr.interrupts import stopped
 from ssl_pdr.loading import Loaded, load
 from ssl_pdr.methods import build_regularizer
 from ssl_pdr.model_card import model_card
 from ssl_pdr.processes import Processes, join
-from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent, stop_on_interrupt
+from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent
 from ssl_pdr.provenance import machine, versions
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.shelf import Shelf
@@ -71,14 +75,21 @@ def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: b
     folder = RunFolder(Path(str(config.output)))
     listener = _heard(listener, processes)
     build_regularizer(config)
-    replaces = processes.lead(lambda: _make_room(config, folder, overwrite=overwrite))
-    loaded = _load_alike(config, listener, processes)
-    processes.lead(lambda: _begin(loaded, folder, clear=replaces))
-    return _run(loaded, folder, listener, processes, checkpoint=None)
+    with ExitStack() as stack:
+        replaces = processes.lead(lambda: _make_room(config, folder, stack, overwrite=overwrite))
+
+        def begin() -> dict[str, Any]:
+            loaded = _load_alike(config, listener, processes)
+            processes.lead(lambda: _begin(loaded, folder, clear=replaces))
+            return _run(loaded, folder, listener, processes, checkpoint=None)
+
+        return _within_memory(begin, folder, listener, processes)
 
 
 def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]:
-    """Go on with an unfinished run from its last checkpoint; from the beginning where there is none.
+    """Go on with an unfinished run from its last whole checkpoint; from the beginning where there is none.
+
+    It ends with the weights and the log of a run that was never stopped, to the last bit on a CPU with the same versions.
 
     It may go on in another number of processes than it began in.
 
@@ -91,12 +102,10 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     """
     processes = join()
     folder = RunFolder(Path(path))
-    config, checkpoint = processes.lead(lambda: (_config_of(folder), folder.last_checkpoint()))
-    _check_batch(config, processes)
     listener = _heard(listener, processes)
-    loaded = _load_alike(config, listener, processes)
-    processes.lead(lambda: _go_on(loaded, folder))
-    return _run(loaded, folder, listener, processes, checkpoint=checkpoint)
+    with ExitStack() as stack:
+        processes.lead(lambda: _take(folder, stack))
+        return _within_memory(lambda: _resume(folder, listener, processes), folder, listener, processes)
 
 
 def measure(
@@ -123,7 +132,7 @@ def measure(
     loaded = load(config, listener, shelf)
     ready = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as place:
-        trainer = _trainer(loaded, Path(place), alone, save=False)
+        trainer = make_trainer(loaded, Path(place), alone, save=False)
         recorder = Recorder(listener)
         trainer.add_callback(recorder)
         listener.stage("training")
@@ -155,14 +164,15 @@ def _check_batch(config: TrainConfig, processes: Processes) -> None:
         )
 
 
-def _make_room(config: TrainConfig, folder: RunFolder, *, overwrite: bool) -> bool:
-    """See that the run may have its folder; whether an older run has to leave it, once the new one is loaded."""
+def _make_room(config: TrainConfig, folder: RunFolder, stack: ExitStack, *, overwrite: bool) -> bool:
+    """See that the run has its folder for itself; whether an older run has to leave it, once the new one is loaded."""
     folder.check_free(overwrite=overwrite)
     if overwrite and folder.path.resolve() in Path(config.model).resolve().parents:
         raise OutputError(
             f"--overwrite would delete the model {config.model} that the run begins from; choose another --output"
         )
     folder.create()
+    stack.enter_context(held(folder.path))
     if overwrite and folder.config.is_file():
         return True
     folder.write_config(config)
@@ -183,12 +193,62 @@ def _config_of(folder: RunFolder) -> TrainConfig:
     return config
 
 
-def _go_on(loaded: Loaded, folder: RunFolder) -> None:
+def _take(folder: RunFolder, stack: ExitStack) -> None:
+    """See that there is a run to go on with, and have its folder for this one alone."""
+    folder.read_config()
+    stack.enter_context(held(folder.path))
+
+
+def _resume(folder: RunFolder, listener: Listener, processes: Processes) -> dict[str, Any]:
+    config, checkpoint, warnings = processes.lead(lambda: _found(folder, listener))
+    _check_batch(config, processes)
+    loaded = _load_alike(config, listener, processes)
+    loaded.materials.warnings.extend(warnings)
+    processes.lead(lambda: _go_on(loaded, folder, checkpoint))
+    return _run(loaded, folder, listener, processes, checkpoint=checkpoint)
+
+
+def _within_memory(
+    run: Callable[[], dict[str, Any]], folder: RunFolder, listener: Listener, processes: Processes
+) -> dict[str, Any]:
+    """Run; with `auto_batch`, where a step does not fit into memory, again from the last checkpoint in parts of half the size."""
+    while True:
+        try:
+            return run()
+        except OutOfMemoryError:
+            config = _config_of(folder)
+            parts = 2 * config.accumulation
+            if not config.auto_batch or processes.count > 1 or config.batch_size % parts:
+                raise
+        # Only now has the error let go of the step's tensors.
+        release_memory()
+        folder.write_config(dataclasses.replace(config, accumulation=parts))
+        listener.warn(
+            f"out of memory: each step's {config.batch_size} rows go through the model {config.batch_size // parts} at a time now"
+        )
+        run = partial(_resume, folder, listener, processes)
+
+
+def _found(folder: RunFolder, listener: Listener) -> tuple[TrainConfig, Path | None, list[str]]:
+    """What a run was and where it goes on, and what to know of checkpoints that cannot be used."""
+    config = _config_of(folder)
+    checkpoint, wrong = last_whole(folder.checkpoints)
+    if wrong:
+        wrong.append(f"going on from {checkpoint.name}" if checkpoint else "no checkpoint is left: beginning anew")
+    for warning in wrong:
+        listener.warn(warning)
+    return config, checkpoint, wrong
+
+
+def _go_on(loaded: Loaded, folder: RunFolder, checkpoint: Path | None) -> None:
     if folder.split.is_file() and LabelSplit.load(folder.split) != loaded.materials.split:
         raise DataError(
             f"the data of {folder.path} changed since the run began (its label split differs); start a new run"
         )
     loaded.materials.split.save(folder.split)
+    step = step_of(checkpoint) if checkpoint else 0
+    remove_after(folder.checkpoints, step)
+    folder.cut_log(step)
 
 
 def _load_alike(config: TrainConfig, listener: Listener, processes: Processes) -> Loaded:
@@ -202,51 +262,23 @@ def _run(
     loaded: Loaded, folder: RunFolder, listener: Listener, processes: Processes, *, checkpoint: Path | None
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    trainer = processes.each(lambda: _trainer(loaded, folder.checkpoints, processes))
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    processes.lead(lambda: folder.cut_log(step))
-    steps = _fit(trainer, RunCallback(folder, listener, processes), checkpoint)
+    trainer = processes.each(lambda: make_trainer(loaded, folder.checkpoints, processes))
+    steps = fit(trainer, RunCallback(folder, listener, processes), checkpoint)
     trained = time.perf_counter()
     processes.lead(lambda: _save(loaded, folder))
     try:
         with processes.alone():
             found = _evaluate(loaded, trainer, listener)
         found.baseline.update(processes.lead(lambda: _baseline(loaded, listener)))
-    except KeyboardInterrupt:
-        raise InterruptedRunError(f"stopped while evaluating, the model is trained; {_how_on(folder)}") from None
+    except KeyboardInterrupt as signal:
+        raise stopped(f"stopped while evaluating, the model is trained; {how_on(folder)}", signal) from None
     timing = {
         "train_seconds": round(trained - began, 2),
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
         "steps": steps,
-        "resumed_from_step": step if checkpoint else None,
+        "resumed_from_step": step_of(checkpoint) if checkpoint else None,
     }
     return processes.lead(lambda: _finish(loaded, found, trainer, folder, listener, timing))
-
-
-def _how_on(folder: RunFolder) -> str:
-    return f"go on with: ssl-pdr train --resume {folder.path}"
-
-
-def _fit(trainer: PDRTrainer, callback: RunCallback, checkpoint: Path | None) -> int:
-    """Train, and tell how many steps it took; what stops it says how to go on."""
-    folder, processes = callback.folder, callback.processes
-    go_on = _how_on(folder)
-    trainer.add_callback(callback)
-    callback.listener.stage("training")
-    with processes.alone(InterruptedRunError, StreamError), stop_on_interrupt(callback):
-        try:
-            outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except KeyboardInterrupt:
-            raise InterruptedRunError(f"stopped at once, without a new checkpoint; {go_on}") from None
-        except StreamError as error:
-            raise StreamError(f"{error}; a checkpoint is kept, mend the corpus and {go_on}") from None
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}"
-            ) from error
-    if processes.any(callback.interrupted):
-        raise InterruptedRunError(f"stopped at step {trainer.state.global_step}, checkpoint kept; {go_on}")
-    return int(outcome.global_step)
 
 
 def _save(loaded: Loaded, folder: RunFolder) -> None:
@@ -291,45 +323,6 @@ def _baseline(loaded: Loaded, listener: Listener) -> dict[str, Scores]:
     corpus, labelled = loaded.materials.corpus, loaded.materials.split.labelled.tolist()
     alike = {one.name: one.rows for one in loaded.sets if list(one.label_names) == corpus.label_names}
     return tfidf_baseline(corpus.train, labelled, alike)
-
-
-def _trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: bool = True) -> PDRTrainer:
-    config, materials = loaded.config, loaded.materials
-    args = TrainingArguments(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=config.batch_size // config.accumulation // processes.count,
-        gradient_accumulation_steps=config.accumulation,
-        per_device_eval_batch_size=64,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
-        learning_rate=config.lr,
-        warmup_steps=config.warmup_frac,
-        weight_decay=config.weight_decay,
-        logging_steps=0.02,
-        save_strategy="steps" if save else "no",
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        seed=config.seed,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=processes.on_cpu or not torch.accelerator.is_available(),  # bf16 on the CPU wants it said
-        bf16=config.precision == "bf16",
-        fp16=config.precision == "fp16",
-    )
-    trainer = PDRTrainer(
-        loaded.model,
-        args,
-        train_dataset=materials.labelled,
-        unlabelled_dataset=materials.unlabelled,
-        regularizer=loaded.regularizer,
-        alpha=config.alpha,
-        ratio=config.ratio,
-        align=config.align,
-        data_collator=PaddingCollator.like(materials.tokenizer),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, Any]:

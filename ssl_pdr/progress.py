@@ -1,16 +1,16 @@
-"""From the Trainer's callbacks to a run's log and to whoever is watching; a first Ctrl-C ends the step, not the process."""
+"""From the Trainer's callbacks to a run's log, to its checkpoints' seals and to whoever is watching."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
+from ssl_pdr.checkpoints import PREFIX, keep_newest, seal
 from ssl_pdr.processes import Processes
 from ssl_pdr.run_folder import RunFolder
 
@@ -86,6 +86,13 @@ class RunCallback(TrainerCallback):
         self.listener = listener
         self.processes = processes or Processes()
         self.interrupted = False
+        self.signal: int | None = None
+
+    def ask_to_stop(self, number: int) -> None:
+        """Stop after the step under way, with a checkpoint; for a signal's handler."""
+        self.interrupted, self.signal = True, number
+        again = "" if number == signal.SIGTERM else " (Ctrl-C again: at once, without)"
+        self.listener.stage(f"stopping after this step, with a checkpoint{again}")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell where training begins: not at 0 after a resume."""
@@ -108,21 +115,13 @@ class RunCallback(TrainerCallback):
             file.write(json.dumps(entry) + "\n")
         self.listener.log(entry)
 
-
-@contextmanager
-def stop_on_interrupt(callback: RunCallback) -> Iterator[None]:
-    """While open, a first Ctrl-C lets the step finish and keeps a checkpoint; a second one breaks off at once."""
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
-        yield
-        return
-
-    def ask_to_stop(number: int, frame: Any) -> None:
-        callback.interrupted = True
-        callback.listener.stage("stopping after this step, with a checkpoint (Ctrl-C again: at once, without)")
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, ask_to_stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Seal the checkpoint once all processes have written their part, and let go of the oldest."""
+        self.processes.any(False)  # waits for all
+        if not self.processes.leads:
+            return
+        if self.folder.log.is_file():  # what a checkpoint comes after has to be as safe as it is
+            with self.folder.log.open("rb+") as file:
+                os.fsync(file.fileno())
+        seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
+        keep_newest(Path(args.output_dir))

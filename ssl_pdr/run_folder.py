@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_pdr.checkpoints import is_sealed, newest_first
 from ssl_pdr.config import FIELDS, TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
-from ssl_pdr.files import atomic_write
+from ssl_pdr.files import atomic_write, is_passing
 from ssl_pdr.recipe import check_value, load_recipe
 
 # What runs meant by what they do not say: there was no choice of it then.
@@ -75,9 +76,8 @@ class RunFolder:
         return self.result.is_file()
 
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end (the Trainer writes its state last)."""
-        found = [path for path in self.checkpoints.glob("checkpoint-*") if _is_whole(path / "trainer_state.json")]
-        return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        """The newest checkpoint that was written to its end."""
+        return next(filter(is_sealed, newest_first(self.checkpoints)), None)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a folder that holds work, unless it is to be overwritten, or that is not a run's at all.
@@ -87,8 +87,8 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file; --output expects a folder")
-        foreign = self.path.is_dir() and any(self.path.iterdir()) and not self._has_our_config()
-        if foreign:
+        there = [] if not self.path.is_dir() else [path for path in self.path.iterdir() if not is_passing(path)]
+        if there and not self._has_our_config():
             raise OutputError(f"{self.path} has files in it but is no run; choose a new folder with --output")
         if overwrite:
             return
@@ -189,13 +189,6 @@ class RunFolder:
         lines = self.log.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
         atomic_write(self.log, "".join(f"{line}\n" for line in kept))
-
-
-def _is_whole(state: Path) -> bool:
-    try:
-        return "global_step" in json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _step_of(line: str) -> float:

@@ -23,6 +23,7 @@ from ssl_pdr.objective import Counts, LossParts, Objective
 from ssl_pdr.processes import started
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.sites import unwrap
+from ssl_pdr.step_sums import StepSums
 
 
 class PDRTrainer(Trainer):
@@ -99,7 +100,7 @@ class PDRTrainer(Trainer):
         self.zero_noise_every = zero_noise_every
         self._failure: str | None = None
         self._counts = Counts(0, 0)
-        self._sums = _StepSums()
+        self._sums = StepSums()
         self.add_callback(_Progress(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -155,8 +156,11 @@ class PDRTrainer(Trainer):
         self._failure = None
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(str(self.args.output_dir)) or True
-        if isinstance(resume_from_checkpoint, (str, os.PathLike)) and self.objective.marginals is not None:
-            self.objective.marginals.load(Path(resume_from_checkpoint))
+        self._sums = StepSums()
+        if isinstance(resume_from_checkpoint, (str, os.PathLike)):
+            self._sums.load(Path(resume_from_checkpoint), self)
+            if self.objective.marginals is not None:
+                self.objective.marginals.load(Path(resume_from_checkpoint))
         try:
             outcome = super().train(resume_from_checkpoint, *args, **kwargs)
         finally:  # data workers would live on until somebody collects the loader
@@ -208,11 +212,12 @@ class PDRTrainer(Trainer):
                 "lower the learning rate, α or the radius"
             )
         super().save_model(output_dir, _internal_call)
-        # A checkpoint counts as whole when the Trainer has written its state, which comes after this.
         folder = Path(output_dir or "")
-        kept = self.objective.marginals
-        if kept is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
-            kept.save(folder)
+        if not folder.name.startswith(PREFIX_CHECKPOINT_DIR):
+            return
+        self._sums.save(folder, self)
+        if self.objective.marginals is not None and self.args.should_save:
+            self.objective.marginals.save(folder)
 
     def _measured(self, model: nn.Module, parts: LossParts) -> dict[str, Tensor]:
         """This batch's shares in what is measured now and then: R without noise, and what the dtype leaves of noise and R."""
@@ -258,43 +263,6 @@ def _check_parallelism(model: nn.Module, args: TrainingArguments) -> None:
                 "model in pieces may wait for each other for ever; leave it out (one whole model per process), and save "
                 "memory with gradient_checkpointing or bf16"
             )
-
-
-class _StepSums:
-    """Parts of the loss, summed on the device over the optimizer steps since the last log."""
-
-    def __init__(self) -> None:
-        self._totals: dict[str, Tensor] = {}
-        self._counts: dict[int, Counts] = {}
-        self._measured: dict[str, set[int]] = {}
-
-    def add(self, step: int, counts: Counts, parts: LossParts, measured: dict[str, Tensor]) -> None:
-        self._counts[step] = counts
-        new = {"ce": parts.ce, "r": parts.regularization, "correct": parts.correct, **measured}
-        for name in measured:
-            self._measured.setdefault(name, set()).add(step)
-        for name, value in new.items():
-            self._totals[name] = self._totals.get(name, torch.zeros_like(value)) + value
-
-    def drain(self, trainer: PDRTrainer) -> dict[str, float]:
-        """Means over the steps and over all processes; starts anew."""
-        totals, counts, measured = self._totals, list(self._counts.values()), self._measured
-        if trainer.args.world_size > 1:
-            totals = {name: trainer.accelerator.reduce(total, reduction="sum") for name, total in totals.items()}
-        self.__init__()  # type: ignore[misc]
-        step = Counts(sum(c.labelled for c in counts), sum(c.rows for c in counts))
-        logs = {
-            "ce": float(totals["ce"]) / len(counts),
-            "r": float(totals["r"]) / len(counts),
-            "accuracy": float(totals["correct"]) / max(step.labelled, 1),
-            "labelled_share": step.labelled / max(step.rows, 1),
-            "r_row_weight": trainer.objective.row_weight(step),
-            **{name: float(totals[name]) / len(steps) for name, steps in measured.items()},
-        }
-        # Against a target of its own R is not small without noise, and rounding no share of it.
-        if logs["r"] > 0 and "r_rounding" in logs and trainer.objective.marginals is None:
-            logs["r_above_rounding"] = max(0.0, 1 - logs["r_rounding"] / logs["r"])
-        return logs
 
 
 class _Progress(TrainerCallback):

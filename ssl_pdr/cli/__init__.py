@@ -17,7 +17,8 @@ from ssl_pdr.cli.report import report_command
 from ssl_pdr.cli.reproduce import reproduce_command
 from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
-from ssl_pdr.errors import ConfigError, PDRError
+from ssl_pdr.errors import ConfigError, PDRError, TerminatedRunError
+from ssl_pdr.interrupts import Terminated, sigterm_raises
 from ssl_pdr.processes import speaks, started
 
 app = typer.Typer(
@@ -55,13 +56,16 @@ def _start(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; whatever the user can mend ends in one line on stderr and exit code 2."""
+    """Run the command line; whatever the user can mend ends in one line on stderr and exit code 2, SIGTERM in 143."""
     try:
-        code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        with sigterm_raises():
+            code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except typer.TyperException as error:
         code = _fail(getattr(error, "format_message", error.__str__)() or "no command given; see ssl-pdr --help", 2)
     except PDRError as error:
         code = _fail(str(error), error.exit_code, speak=speaks(error))
+    except Terminated:
+        code = _fail("terminated; finished runs and checkpoints are kept", TerminatedRunError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; finished runs and checkpoints are kept", 2)
     except Exception as error:

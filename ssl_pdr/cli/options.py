@@ -23,7 +23,7 @@ PANELS = {
     "Unlabelled text": "unlabelled ratio temperature stream split_documents long_documents",
     "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad align search search_steps search_products search_rounds norm order "
     "projections",
-    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation precision max_length collapse seed",
+    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation auto_batch precision max_length collapse seed",
     "Question answering": "stride max_answer_length n_best",
     "Run": "output save_steps",
 }

@@ -20,9 +20,10 @@ from ssl_pdr.curves.local import Event
 from ssl_pdr.curves.store import FINISHED, CurveFolder
 from ssl_pdr.curves.summary import summarise
 from ssl_pdr.data.corpus import Corpus
-from ssl_pdr.errors import InterruptedRunError, unknown_name
+from ssl_pdr.errors import unknown_name
 from ssl_pdr.evaluation import sets_of
-from ssl_pdr.files import atomic_write
+from ssl_pdr.files import atomic_write, held
+from ssl_pdr.interrupts import stopped
 from ssl_pdr.materials import corpora_of, corpus_of, fingerprint_of, prepare, read_key, split_of, task_of, with_task
 from ssl_pdr.model_card import model_name
 from ssl_pdr.progress import Silent
@@ -160,8 +161,13 @@ def make_curve(plan: Plan, path: Path, pool: Pool, watcher: Watcher | None = Non
         InterruptedRunError: after Ctrl-C; the same plan goes on where it stopped.
         OutputError: for a folder that holds another curve, or cannot be written to.
     """
-    watcher = watcher or Unwatched()
     folder = CurveFolder(path)
+    folder.create()
+    with held(folder.path):
+        return _make(plan, folder, pool, watcher or Unwatched())
+
+
+def _make(plan: Plan, folder: CurveFolder, pool: Pool, watcher: Watcher) -> dict[str, Any]:
     grid = folder.begin(plan.grid)
     found, warnings = folder.read()
     for warning in warnings:
@@ -175,9 +181,9 @@ def make_curve(plan: Plan, path: Path, pool: Pool, watcher: Watcher | None = Non
                 folder.write(event.outcome)
                 done += event.outcome["status"] == FINISHED
             watcher.event(event)
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"stopped, {done} of {len(plan.cells)} runs are finished; the same command goes on from there"
+    except KeyboardInterrupt as signal:
+        raise stopped(
+            f"stopped, {done} of {len(plan.cells)} runs are finished; the same command goes on from there", signal
         ) from None
     summary = summarise(grid, list(folder.read()[0].values()))
     atomic_write(folder.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")

@@ -23,7 +23,17 @@ FORMAT = 1
 MATCHES = ("steps", "epochs", "compute")
 # What the grid itself says, so that neither its base nor a method may.
 _OF_THE_GRID = (
-    *("labelled_frac", "labelled_count", "labelled_per_class", "split", "seed", "output", "batch_size", "save_steps"),
+    *(
+        "labelled_frac",
+        "labelled_count",
+        "labelled_per_class",
+        "split",
+        "seed",
+        "output",
+        "batch_size",
+        "save_steps",
+        "auto_batch",
+    ),
     *("max_steps", "epochs", "reg", "div", "data_fingerprint", "stream"),
 )
 _OF_THE_DATA = (
@@ -56,7 +66,7 @@ _ALWAYS = (
     "max_steps",
     "max_length",
 )
-_NEVER = ("output", "save_steps", "data_dir", "data_fingerprint", "preset", "task", "epochs")
+_NEVER = ("output", "save_steps", "auto_batch", "data_dir", "data_fingerprint", "preset", "task", "epochs")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_pdr.curves.grid import FORMAT
 from ssl_pdr.errors import OutputError
-from ssl_pdr.files import atomic_write
+from ssl_pdr.files import atomic_write, is_passing
 
 FINISHED, FAILED = "finished", "failed"
 _GROWS = ("budgets", "methods", "seeds", "name", "test")  # what a later grid in the same folder may add to
@@ -43,6 +43,17 @@ class CurveFolder:
         """Statistics over the cells."""
         return self.path / "summary.json"
 
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            OutputError: if that cannot be done.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {self.path}: {error.strerror}; choose another place") from None
+
     def begin(self, grid: Mapping[str, Any]) -> dict[str, Any]:
         """Note the grid, as `join` has it.
 
@@ -67,7 +78,7 @@ class CurveFolder:
         grid = json.loads(json.dumps(grid))
         if self.grid.is_file():
             grid = _joined(read_json(self.grid), grid, self.path)
-        elif self.path.is_dir() and any(path.name != "cells" for path in self.path.iterdir()):
+        elif self.path.is_dir() and any(path.name != "cells" and not is_passing(path) for path in self.path.iterdir()):
             raise OutputError(f"{self.path} has files in it but is no curve; choose a new folder")
         return dict(grid)
 

@@ -122,6 +122,6 @@ def serve(connection: Any, threads: int, device: int | None) -> None:
         if connection.poll():  # while a cell is running there is one thing to be told
             raise _Ended
 
-    with suppress(_Ended):
+    with suppress(_Ended, EOFError, ConnectionError):  # or who asks is gone
         while (cell := connection.recv()) is not None:
             connection.send((FINISHED, worker.run(cell, tell)))

@@ -1,0 +1,118 @@
+"""Checkpoints that are whole or do not count: sealed by checksums once they are written, verified before they are used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ssl_pdr.errors import OutputError
+from ssl_pdr.files import atomic_write
+
+SEAL = "checksums.json"
+PREFIX = "checkpoint-"
+KEPT = 2  # the one before stays until the next is whole
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written; −1 for a folder that is none.
+
+    Example:
+        >>> step_of(Path("checkpoints/checkpoint-40")), step_of(Path("checkpoints/notes"))
+        (40, -1)
+    """
+    number = checkpoint.name.removeprefix(PREFIX)
+    return int(number) if checkpoint.name.startswith(PREFIX) and number.isdecimal() else -1
+
+
+def newest_first(place: Path) -> list[Path]:
+    """The checkpoints in a folder, whole or not, by step; the clock plays no part."""
+    found = [path for path in place.glob(f"{PREFIX}*") if path.is_dir() and step_of(path) >= 0]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def is_sealed(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end."""
+    return (checkpoint / SEAL).is_file()
+
+
+def seal(checkpoint: Path) -> None:
+    """Make a checkpoint count: all of it is brought to the disk, then its checksums are written, whole or not at all.
+
+    Raises:
+        OutputError: if the disk refuses.
+    """
+    files = {}
+    for path in _files(checkpoint):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+            files[path.relative_to(checkpoint).as_posix()] = {
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            }
+    atomic_write(checkpoint / SEAL, json.dumps({"format": 1, "files": files}, indent=2) + "\n")
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in a few words; None if it is as it was written.
+
+    Raises:
+        OutputError: if it cannot be read, which says nothing about what is in it.
+    """
+    if not is_sealed(checkpoint):
+        return "it was not written to its end"
+    try:
+        files: dict[str, dict[str, Any]] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["files"]
+        expected = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"its {SEAL} is damaged"
+    for name, (size, digest) in expected.items():
+        path = checkpoint / name
+        try:
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} has {path.stat().st_size} bytes, expected {size}"
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return f"{name} has another checksum than when it was written"
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror or error}; mend that and resume again") from None
+    return None
+
+
+def last_whole(place: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is as it was written, and what is wrong with those that are newer."""
+    wrong: list[str] = []
+    for checkpoint in newest_first(place):
+        if (reason := damage(checkpoint)) is None:
+            return checkpoint, wrong
+        wrong.append(f"{checkpoint.name} cannot be used: {reason}")
+    return None, wrong
+
+
+def keep_newest(place: Path) -> None:
+    """Remove all checkpoints but the newest that were written to their end."""
+    sealed = [checkpoint for checkpoint in newest_first(place) if is_sealed(checkpoint)]
+    for checkpoint in sealed[KEPT:]:
+        remove(checkpoint)
+
+
+def remove_after(place: Path, step: int) -> None:
+    """Remove what was written after a step: a run that goes on from there writes it anew."""
+    for checkpoint in newest_first(place):
+        if step_of(checkpoint) > step:
+            remove(checkpoint)
+
+
+def remove(checkpoint: Path) -> None:
+    """Remove a checkpoint, its seal first: half of one never looks whole."""
+    (checkpoint / SEAL).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
