@@ -57,13 +57,11 @@ def seal(checkpoint: Path) -> None:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None if it is as it was written.
+    """What is wrong with a sealed checkpoint, in a few words; None if it is as it was written.
 
     Raises:
         OutputError: if it cannot be read, which says nothing about what is in it.
     """
-    if not is_sealed(checkpoint):
-        return "it was not written to its end"
     try:
         files: dict[str, dict[str, Any]] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["files"]
         expected = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in files.items()}
@@ -85,9 +83,12 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def last_whole(place: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is as it was written, and what is wrong with those that are newer."""
+    """The newest checkpoint that is as it was written, and what is wrong with newer ones.
+
+    One that was not written to its end counts for nothing: that is how a run is left that was killed just then.
+    """
     wrong: list[str] = []
-    for checkpoint in newest_first(place):
+    for checkpoint in filter(is_sealed, newest_first(place)):
         if (reason := damage(checkpoint)) is None:
             return checkpoint, wrong
         wrong.append(f"{checkpoint.name} cannot be used: {reason}")

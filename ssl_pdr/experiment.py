@@ -233,10 +233,9 @@ def _found(folder: RunFolder, listener: Listener) -> tuple[TrainConfig, Path | N
     """What a run was and where it goes on, and what to know of checkpoints that cannot be used."""
     config = _config_of(folder)
     checkpoint, wrong = last_whole(folder.checkpoints)
-    if wrong:
-        wrong.append(f"going on from {checkpoint.name}" if checkpoint else "no checkpoint is left: beginning anew")
     for warning in wrong:
         listener.warn(warning)
+    listener.stage(f"going on from {checkpoint.name}" if checkpoint else "there is no checkpoint: beginning anew")
     return config, checkpoint, wrong
 
 

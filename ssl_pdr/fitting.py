@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -67,11 +68,17 @@ def _told(error: Exception, trainer: PDRTrainer, folder: RunFolder) -> PDRError 
             f"out of memory in step {trainer.state.global_step + 1} with {rows} rows at a time; start with --auto-batch, or a "
             f"larger --accumulation than {trainer.args.gradient_accumulation_steps}, which cuts the same batch into smaller parts"
         )
-    # Weights are written by safetensors and optimizers by torch, each of which has errors of its own for a full disk.
-    if isinstance(error, (OSError, SafetensorError)) or "PytorchStreamWriter" in str(error):
-        reason = getattr(error, "strerror", None) or error
-        return OutputError(f"cannot write to {folder.path}: {reason}; make room, then {how_on(folder)}")
+    # While a checkpoint is written: torch has errors of its own for a full disk, which do not say so.
+    if isinstance(error, (OSError, SafetensorError)) or trainer.control.should_save:
+        return OutputError(f"cannot write to {folder.path}: {_reason(error, folder)}; mend that, then {how_on(folder)}")
     return None
+
+
+def _reason(error: Exception, folder: RunFolder) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    free = shutil.disk_usage(next(place for place in folder.path.absolute().parents if place.exists())).free
+    return f"{error}, with {free / 2**20:.1f} MB left on the disk"
 
 
 def make_trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: bool = True) -> PDRTrainer:

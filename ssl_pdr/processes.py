@@ -31,13 +31,13 @@ class LostProcessError(PDRError):
 
 
 def speaks(error: BaseException | None = None) -> bool:
-    """Whether this process prints: the first of a run does, another one only what it alone knows.
+    """Whether this process prints: the first of a run does, another one only what it alone knows, or where the first may be gone.
 
     Example:
         >>> speaks()
         True
     """
-    return isinstance(error, LoneError) or os.environ.get("RANK", "0") == "0"
+    return isinstance(error, (LoneError, LostProcessError)) or os.environ.get("RANK", "0") == "0"
 
 
 def started() -> int:

@@ -36,7 +36,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied": (lambda c: os.truncate(c / "deeper/rng.pth", 0), "deeper/rng.pth has 0 bytes, expected"),
     "grown": (lambda c: (c / "empty").write_text("x"), "empty has 1 bytes, expected 0"),
     "removed": (lambda c: (c / "model.safetensors").unlink(), "model.safetensors is missing"),
-    "no seal": (lambda c: (c / SEAL).unlink(), "it was not written to its end"),
     "half a seal": (lambda c: os.truncate(c / SEAL, 40), f"its {SEAL} is damaged"),
     "another seal": (lambda c: (c / SEAL).write_text('{"files": []}'), f"its {SEAL} is damaged"),
     "a seal of bits": (lambda c: (c / SEAL).write_bytes(b"\xff\xfe\x00"), f"its {SEAL} is damaged"),
@@ -53,6 +52,12 @@ def test_damage_is_found_and_the_one_before_is_taken(tmp_path: Path, name: str) 
     assert found == old
     assert len(wrong) == 1
     assert wrong[0].startswith(f"checkpoint-10 cannot be used: {says}")
+
+
+def test_one_that_was_not_written_to_its_end_counts_for_nothing(tmp_path: Path) -> None:
+    old = checkpoint(tmp_path, 9)
+    checkpoint(tmp_path, 10, sealed=False)
+    assert last_whole(tmp_path) == (old, [])
 
 
 def test_what_is_beside_the_sealed_files_does_no_harm(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ssl_pdr.data.collate import Mixture
 from ssl_pdr.data.mixing import compose
 from ssl_pdr.data.streams import Stream, StreamError
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
+from ssl_pdr.step_sums import SUMS_FILE
 from tests.conftest import tiny_bert
 from tests.ranks import two_ranks
 
@@ -579,6 +580,50 @@ def test_whoever_changes_the_loss_changes_all_of_it(tmp_path: Path) -> None:
         trainer.train()
         norms.append(trainer.state.log_history[0]["grad_norm"])
     assert norms[1] == pytest.approx(norms[0] / 2, rel=1e-4)
+
+
+# --- what is logged over a checkpoint ---
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_the_log_of_a_resumed_run_is_that_of_one_that_was_not_stopped(tmp_path: Path, accumulation: int) -> None:
+    """The checkpoint lies between two logs: the steps before it are in the mean that is logged after it."""
+    logs = []
+    for resumed in (False, True):
+        losses = Losses()
+        trainer = PDRTrainer(
+            tiny_bert(num_labels=3, dropout=0.2),
+            arguments(
+                tmp_path,
+                per_device_train_batch_size=8 // accumulation,
+                gradient_accumulation_steps=accumulation,
+                num_train_epochs=4,
+                logging_steps=5,
+                save_strategy="steps",
+                save_steps=8,
+            ),
+            train_dataset=rows(15),
+            unlabelled_dataset=rows(25, labelled=False, seed=1),
+            regularizer=VAT("kl", 0.3),
+            callbacks=[losses],
+            zero_noise_every=3,
+        )
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8") if resumed else None)
+        logs.append([{**entry} for entry in losses.logs])
+    assert [len(entries) for entries in logs] == [4, 3]
+    assert logs[0][1:] == logs[1]
+    assert "r_zero_noise" in logs[1][0]  # measured in step 6, before the checkpoint
+
+
+def test_sums_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    trainer, _ = aligned(tmp_path, save_strategy="steps", save_steps=5, max_steps=5)
+    trainer.train()
+    (tmp_path / "checkpoint-5" / SUMS_FILE).write_bytes(b"no tensors")
+    with pytest.raises(
+        ConfigError, match="cannot read .*sums.safetensors, the sums that the log goes on with: "
+    ) as error:
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+    assert "\n" not in str(error.value)
 
 
 # --- aligned classes ---
