@@ -139,8 +139,68 @@ def rank_killed(scene: Scene) -> Tally:
     return tally
 
 
+GRID = """
+[base]
+model = "{root}/model"
+max_length = 16
+epochs = 8
+
+[tasks.reviews]
+name = "reviews"
+rows = 64
+select = "in_domain.accuracy"
+train = {{ data = "{root}/reviews.csv", lr = 1e-3 }}
+
+[methods.none]
+label = "plain"
+train = {{ reg = "none" }}
+
+[methods.rpt]
+label = "RPT"
+train = {{ reg = "rpt", div = "kl" }}
+search = {{ alpha = [1, 2.0] }}
+
+[tables.half]
+title = "half of the labels"
+train = {{ labelled_frac = 0.5 }}
+methods = ["none", "rpt"]
+columns = [{{ key = "reviews.accuracy", name = "Reviews", task = "reviews", score = "in_domain.accuracy" }}]
+"""
+
+
+def grid_killed(scene: Scene, kills: int = 8) -> Tally:
+    """A table's runs are killed, in a run and between two; the same command goes on with the run that it was in."""
+    world, tally, chance = scene.world, Tally(), np.random.default_rng(0)
+    grid = world.root / "grid.toml"
+    grid.write_text(GRID.format(root=world.root), encoding="utf-8")
+
+    def start(folder: Path) -> Process:
+        words = ["reproduce", "half", "--grid", str(grid), "--output", str(folder), "--set", "save_steps=3"]
+        return Process(words, world.root / "table")
+
+    def runs(folder: Path) -> dict[str, Any]:
+        return {path.parent.name: outcome(path.parent) for path in folder.rglob("result.json")}
+
+    alone = scene.folder()
+    process = start(alone)
+    if process.end() != 0:
+        raise RuntimeError(f"a table that was left alone failed: {process.last_line}")
+    expected, seconds = runs(alone), time.monotonic() - process.began
+    while tally.injected < kills:
+        folder, faults = scene.folder(), 0
+        while (process := start(folder)).wait(chance.uniform(0.1, 0.7) * seconds) is None and faults < 4:
+            process.signal(signal.SIGKILL, group=True)
+            process.end()
+            faults += 1
+        code = process.end()
+        changed = code != 0 or runs(folder) != expected
+        tally.count(survived=code == 0, changed=changed, why=f"code {code}, {process.last_line}", faults=faults)
+    return tally
+
+
 SCENARIOS: dict[str, Callable[[Scene], Tally]] = {
     "curve killed": curve_killed,
     "curve's worker killed": worker_killed,
+    "table's runs killed": grid_killed,
     "one of two processes killed": rank_killed,
 }

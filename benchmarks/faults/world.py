@@ -50,6 +50,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "Jacobian": {"reg": "jr", "labelled-frac": 0.5},
     "accumulated": {"reg": "vat", "div": "kl", "labelled-frac": 0.5, "accumulation": 2},
     "aligned": {"reg": "rpt", "div": "kl", "labelled-frac": 0.5, "align": 0.9},
+    "questions": {"data": "questions.json", "reg": "rpt", "div": "shl", "labelled-frac": 0.5, "max-length": 32},
     "streamed": {"reg": "rpt", "div": "kl", "unlabelled": "corpus.txt", "stream": True, "ratio": 3},
 }
 LIMIT = 300.0  # seconds after which a process hangs
@@ -77,10 +78,13 @@ class World:
         shape: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = BertConfig(vocab_size=64, intermediate_size=32, max_position_embeddings=512, **shape)
         BertForSequenceClassification(config).save_pretrained(root / "model")
-        texts = [" ".join(chance.choice(WORDS, 9)) for _ in range(480)]
+        texts = [
+            " ".join(chance.choice(WORDS, int(n))) for n in chance.integers(4, 14, 480)
+        ]  # rows of similar length meet
         rows = [f"{text},{'pos' if text.split()[0] in WORDS[:10] else 'neg'}" for text in texts[:80]]
         (root / "reviews.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
         (root / "corpus.txt").write_text("\n".join(texts), encoding="utf-8")
+        (root / "questions.json").write_text(json.dumps({"version": "1.1", "data": _articles(texts)}), encoding="utf-8")
         _get_ready()
         return cls(root)
 
@@ -88,8 +92,8 @@ class World:
         """The command of a job."""
         options = {"data": self.root / "reviews.csv", "model": self.root / "model", "output": folder}
         options |= {**COMMON, **JOBS[job], **more}
-        if "unlabelled" in options:
-            options["unlabelled"] = self.root / options["unlabelled"]
+        for name in {"data", "unlabelled"} & set(options):
+            options[name] = self.root / options[name]
         words = ["train"]
         for name, value in options.items():
             words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
@@ -100,6 +104,17 @@ class World:
         if (folder / "result.json").is_file():
             return None
         return ["train", "--resume", str(folder)] if (folder / "config.toml").is_file() else self.train(job, folder)
+
+
+def _articles(texts: list[str]) -> list[dict[str, Any]]:
+    """Passages with a question each, as SQuAD has them: what is the word after the first?"""
+    made = []
+    for number, text in enumerate(texts[:60]):
+        first, word = text.split()[:2]
+        answer = {"text": word, "answer_start": len(first) + 1}
+        question = {"id": str(number), "question": f"what is after {first}", "answers": [answer]}
+        made.append({"title": f"{number}", "paragraphs": [{"context": text, "qas": [question]}]})
+    return made
 
 
 def _get_ready() -> None:
