@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainingArguments
+from transformers import PrinterCallback
 
+from ssl_pdr.balance import Balance
 from ssl_pdr.baseline import tfidf_baseline
+from ssl_pdr.concerns import after_training
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
 from ssl_pdr.data.collate import PaddingCollator
 from ssl_pdr.data.splits import LabelSplit
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.data.tables import Table
+from ssl_pdr.determinism import determinism
 from ssl_pdr.errors import ConfigError, DataError, InterruptedRunError, OutputError
 from ssl_pdr.evaluation import Outcome, evaluate, relative_drop
 from ssl_pdr.loading import Loaded, load
@@ -25,7 +28,9 @@ from ssl_pdr.model_card import model_card
 from ssl_pdr.processes import Processes, join
 from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent, stop_on_interrupt
 from ssl_pdr.provenance import machine, versions
+from ssl_pdr.reporting import ReportedArguments, check_reporters, reporting
 from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.run_log import FiniteLog
 from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks import QuestionAnswering
 from ssl_pdr.tasks.base import Scores
@@ -71,10 +76,12 @@ def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: b
     folder = RunFolder(Path(str(config.output)))
     listener = _heard(listener, processes)
     build_regularizer(config)
+    check_reporters(config)
     replaces = processes.lead(lambda: _make_room(config, folder, overwrite=overwrite))
     loaded = _load_alike(config, listener, processes)
     processes.lead(lambda: _begin(loaded, folder, clear=replaces))
-    return _run(loaded, folder, listener, processes, checkpoint=None)
+    with determinism(wanted=config.deterministic, seed=config.seed):
+        return _run(loaded, folder, listener, processes, checkpoint=None)
 
 
 def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]:
@@ -93,10 +100,12 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     folder = RunFolder(Path(path))
     config, checkpoint = processes.lead(lambda: (_config_of(folder), folder.last_checkpoint()))
     _check_batch(config, processes)
+    check_reporters(config)
     listener = _heard(listener, processes)
     loaded = _load_alike(config, listener, processes)
     processes.lead(lambda: _go_on(loaded, folder))
-    return _run(loaded, folder, listener, processes, checkpoint=checkpoint)
+    with determinism(wanted=config.deterministic, seed=config.seed):
+        return _run(loaded, folder, listener, processes, checkpoint=checkpoint)
 
 
 def measure(
@@ -122,14 +131,16 @@ def measure(
     began = time.perf_counter()
     loaded = load(config, listener, shelf)
     ready = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as place:
+    steady = determinism(wanted=config.deterministic, seed=config.seed)
+    with steady, tempfile.TemporaryDirectory(prefix="ssl_pdr_") as place:
         trainer = _trainer(loaded, Path(place), alone, save=False)
         recorder = Recorder(listener)
         trainer.add_callback(recorder)
         listener.stage("training")
         steps = int(trainer.train().global_step)
-    trained = time.perf_counter()
-    found = _evaluate(loaded, trainer, listener, shelf)
+        trained = time.perf_counter()
+        found = _evaluate(loaded, trainer, listener, shelf)
+    _tell_concerns(loaded, found, trainer, listener)
     if baseline:
         found.baseline.update(_baseline(loaded, listener))
     timing = {
@@ -205,7 +216,8 @@ def _run(
     trainer = processes.each(lambda: _trainer(loaded, folder.checkpoints, processes))
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     processes.lead(lambda: folder.cut_log(step))
-    steps = _fit(trainer, RunCallback(folder, listener, processes), checkpoint)
+    with reporting(trainer, folder.path, step, processes):
+        steps = _fit(trainer, RunCallback(folder, listener, processes), checkpoint)
     trained = time.perf_counter()
     processes.lead(lambda: _save(loaded, folder))
     try:
@@ -265,12 +277,23 @@ def _finish(
     """Write what was found; the result comes last, since it makes the run finished."""
     loaded.model.config.update(found.task.settings())
     loaded.model.config.save_pretrained(folder.model)
-    for warning in loaded.materials.count_streams():
-        listener.warn(warning)
+    _tell_concerns(loaded, found, trainer, listener)
     result = {**_result(loaded, found, trainer), "timing": timing}
     model_card(folder.model, result)
     folder.write_result(result)
     return result
+
+
+def _tell_concerns(loaded: Loaded, found: Outcome, trainer: PDRTrainer, listener: Listener) -> None:
+    """Tell what came to light while training, and keep it for the result."""
+    leaks = loaded.materials.count_streams()
+    (balance,) = (one for one in trainer.callback_handler.callbacks if isinstance(one, Balance))
+    new = after_training(
+        loaded.config, loaded.materials.split, trainer.state.log_history, balance.ratios, found.predictions
+    )
+    loaded.concerns.extend(new)
+    for warning in (*leaks, *new):
+        listener.warn(warning)
 
 
 def _evaluate(loaded: Loaded, trainer: PDRTrainer, listener: Listener, shelf: Shelf | None = None) -> Outcome:
@@ -295,7 +318,7 @@ def _baseline(loaded: Loaded, listener: Listener) -> dict[str, Scores]:
 
 def _trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: bool = True) -> PDRTrainer:
     config, materials = loaded.config, loaded.materials
-    args = TrainingArguments(
+    args = ReportedArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_size // config.accumulation // processes.count,
         gradient_accumulation_steps=config.accumulation,
@@ -311,12 +334,12 @@ def _trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: b
         save_total_limit=2,
         seed=config.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
-        report_to="none",
+        report_to=list(config.report_to or ()) if save else [],
         disable_tqdm=True,
         use_cpu=processes.on_cpu or not torch.accelerator.is_available(),  # bf16 on the CPU wants it said
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
-    )
+    ).of(config)
     trainer = PDRTrainer(
         loaded.model,
         args,
@@ -329,6 +352,8 @@ def _trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, save: b
         data_collator=PaddingCollator.like(materials.tokenizer),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Balance(trainer))
+    trainer.add_callback(FiniteLog())
     return trainer
 
 
@@ -358,6 +383,7 @@ def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, An
             **{name: last.get(name) for name in _LOGGED},
         },
         "seeds": {"seed": config.seed},
+        "warnings": [*materials.warnings, *loaded.concerns],
         "data": {
             "name": corpus.name,
             "fingerprint": materials.fingerprint,

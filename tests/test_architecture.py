@@ -54,7 +54,8 @@ LAYERS = [
     {"targets"},
     {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.entries", "data.locations", "run_folder"},
     {"data.collate", "data.sources", "data.pydocs_questions", "diagnostics", "theory", "methods"},
-    {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"},
+    {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"}
+    | {"balance", "concerns", "determinism", "reporting", "run_log"},
     {"data.unlabelled", "data.evaluation_sets", "classifier_folder"},
     {"tasks", "data.question_corpus"},
     {"materials", "evaluation"},
@@ -79,6 +80,10 @@ ONLY_IN = {
         "cli",
     },
     "transformers": {
+        "balance",
+        "determinism",
+        "reporting",
+        "run_log",
         "trainer",
         "loading",
         "experiment",

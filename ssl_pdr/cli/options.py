@@ -24,9 +24,9 @@ PANELS = {
     "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad search search_steps search_products search_rounds norm order "
     "projections",
     "Few labels": "ramp_up entropy sharpen confidence ema align",
-    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation precision max_length collapse seed",
+    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation precision max_length collapse seed deterministic",
     "Question answering": "stride max_answer_length n_best",
-    "Run": "output save_steps",
+    "Run": "output save_steps report_to",
 }
 
 
@@ -94,6 +94,7 @@ _METAVARS = {
     "model": "NAME|DIR",
     "output": "DIR",
     "ratio": "proportional|NUMBER",
+    "report_to": "tensorboard|mlflow|wandb",
 }
 
 

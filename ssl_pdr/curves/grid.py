@@ -24,7 +24,7 @@ MATCHES = ("steps", "epochs", "compute")
 # What the grid itself says, so that neither its base nor a method may.
 _OF_THE_GRID = (
     *("labelled_frac", "labelled_count", "labelled_per_class", "split", "seed", "output", "batch_size", "save_steps"),
-    *("max_steps", "epochs", "reg", "div", "data_fingerprint", "stream"),
+    *("max_steps", "epochs", "reg", "div", "data_fingerprint", "stream", "report_to"),
 )
 _OF_THE_DATA = (
     "data",
@@ -56,7 +56,7 @@ _ALWAYS = (
     "max_steps",
     "max_length",
 )
-_NEVER = ("output", "save_steps", "data_dir", "data_fingerprint", "preset", "task", "epochs")
+_NEVER = ("output", "save_steps", "data_dir", "data_fingerprint", "preset", "task", "epochs", "report_to")
 
 
 @dataclass(frozen=True)
