@@ -16,7 +16,7 @@ from ssl_pdr.data.splits import LabelSplit
 
 _FEW = 8  # labelled rows of a class
 _NOISE = 0.1  # share of R that is more than rounding
-_DROPOUT = 0.95  # share of R that is there without noise
+_DROPOUT = 0.7  # share of R that is there without noise, over two measurements at least: masks are drawn anew for each
 _STUCK = 0.9  # CE after training, of what it is for class frequencies alone
 _ONE_CLASS = 0.95  # share of the predictions
 _BALANCED = 0.75  # share of the rows that a class may have at most
@@ -78,7 +78,7 @@ def of_log(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             f"R is rounding noise: only {above:.1%} of it is more than what rounding makes by itself; raise --radius, take --order 2, or "
             "--precision float32"
         ]
-    if 0 < _DROPOUT * r < zero:
+    if len(measured) > 1 and zero > _DROPOUT * r:
         return [
             f"R is dropout, not noise: {min(zero / r, 1.0):.0%} of it is there at radius 0, as in --reg rdrop; raise --radius, or take --dropout shared"
         ]

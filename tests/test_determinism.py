@@ -92,11 +92,13 @@ def test_two_runs_have_the_same_bits(config: TrainConfig, tmp_path: Path) -> Non
 
 
 def test_an_operation_without_a_deterministic_form_is_one_line() -> None:
-    with pytest.raises(
-        ConfigError, match="--deterministic: put_ does not have a deterministic .*; leave it out"
-    ) as caught:
-        with determinism(wanted=True, seed=0):
-            torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
+    with (
+        pytest.raises(
+            ConfigError, match="--deterministic: put_ does not have a deterministic .*; leave it out"
+        ) as caught,
+        determinism(wanted=True, seed=0),
+    ):
+        torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
     assert "\n" not in str(caught.value)
     with pytest.raises(RuntimeError, match="another"), determinism(wanted=True, seed=0):
         raise RuntimeError("another")
