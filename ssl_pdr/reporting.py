@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations import TensorBoardCallback, get_reporting_integration_callbacks
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.errors import ConfigError
@@ -82,7 +82,13 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None
         for name, place in _PLACES.items():
             if name in trainer.args.report_to:
                 processes.lead(lambda name=name, place=place: _open(stack, name, place(trainer, folder, step)))  # type: ignore[misc]
-        yield
+        try:
+            yield
+        finally:  # it is told of training alone; what is predicted later would find it closed
+            for integration in get_reporting_integration_callbacks(
+                [name for name in _PLACES if name in trainer.args.report_to]
+            ):
+                trainer.remove_callback(integration)
 
 
 def _open(stack: ExitStack, name: str, place: AbstractContextManager[None]) -> None:

@@ -50,9 +50,8 @@ TROUBLE: dict[str, tuple[dict[str, Any], list[str]]] = {
     "ordinary": ({}, []),
     "ordinary, random noise": ({"reg": "rpt"}, []),
     "ordinary, dropout": ({"reg": "rdrop"}, []),
-    "ordinary, plain": ({"reg": "none"}, []),
     "few labels": (
-        {"labelled_count": 10, "labelled_frac": 1.0, "max_steps": 40},
+        {"labelled_count": 10, "labelled_frac": 1.0},
         ["few labels: 10 labelled rows of 2 classes, 5 of"],
     ),
     "rounding": (
@@ -95,7 +94,7 @@ def test_train_keeps_them_in_its_result(config: TrainConfig, tmp_path: Path) -> 
     [
         ("ab" * 50, {"count": 16}, False),
         ("ab" * 50, {"count": 14}, True),
-        ("a" * 97 + "b" * 3, {"fraction": 0.5}, False),
+        ("a" * 97 + "b" * 3, {"fraction": 0.7}, False),
         ("a" * 97 + "b" * 3, {"fraction": 0.2}, True),  # one of b
     ],
 )

@@ -22,7 +22,7 @@ MEASURED = {
     "none": set(),
     "rdrop": set(),
     "wjr": set(),
-    "at": {"r_zero_noise"},
+    "at": set(),
 }
 
 
