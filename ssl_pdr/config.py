@@ -123,7 +123,7 @@ class TrainConfig:
         n_best: answers that are kept for each question.
         collapse: how classes that a set does not tell apart become one (HANS): `argmax` of all, or `sum` of probabilities.
         seed: of the split, the batches, the noise and torch.
-        deterministic: take algorithms alone that give the same bits each time, also on a GPU, where they are slower; on a CPU they cost nothing.
+        deterministic: take algorithms alone that give the same bits each time, on a GPU too, which makes it slower; a CPU hardly notices.
         report_to: show the parts of the loss in `tensorboard`, `mlflow` or `wandb` too, kept in the run's folder; may be repeated.
         output: folder of the run; None derives `runs/…` from the options.
     """

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None
 
 def _open(stack: ExitStack, name: str, place: AbstractContextManager[None]) -> None:
     try:
-        stack.enter_context(place)
+        with redirect_stdout(sys.stderr):  # what is printed there is the result's alone
+            stack.enter_context(place)
     except Exception as error:  # a server can answer anything; it is one line for the user
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"--report-to {name}: {reason} ({type(error).__name__}); mend it, or leave it out") from error

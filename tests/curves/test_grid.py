@@ -167,7 +167,16 @@ OTHER: dict[str, Any] = {
     "norm": "sequence", "projections": 3, "ratio": 2.0, "stride": 9, "collapse": "sum", "precision": "bf16", "order": 2, "accumulation": 2, "sharpen": 0.5,
     "max_steps": 7, "split_strategy": "random", "lr": 1e-5,
 }  # fmt: skip
-PLACES_AND_WHAT_OTHERS_SAY = {"output", "save_steps", "data_dir", "data_fingerprint", "preset", "task", "epochs"}
+PLACES_AND_WHAT_OTHERS_SAY = {
+    "output",
+    "save_steps",
+    "data_dir",
+    "data_fingerprint",
+    "preset",
+    "task",
+    "epochs",
+    "report_to",
+}
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrainConfig)])
@@ -175,7 +184,7 @@ def test_a_key_knows_all_that_decides(name: str) -> None:
     before = one(reg="vat", div="kl")
     value = getattr(before, name)
     if name in PLACES_AND_WHAT_OTHERS_SAY:
-        other: Any = {"save_steps": 9, "epochs": 9.0, "preset": "paper"}.get(name, "x")
+        other: Any = {"save_steps": 9, "epochs": 9.0, "preset": "paper", "report_to": ("wandb",)}.get(name, "x")
     elif name in OTHER:
         other = OTHER[name]
     else:
