@@ -45,6 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 TASK_NAMES = ("classification", "question-answering")
 # The data sets of the paper; `ssl_pdr.data.catalogue` says where they are.
 NAMED_SETS = ("sst2", "imdb", "mnli", "hans", "squad", "squad_v2", "addsent", "addonesent", "bioasq")
+REPORTERS = ("tensorboard", "mlflow", "wandb")
 _SMALL = "minilm-l6"
 REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr", "at")
 
@@ -118,6 +119,8 @@ class TrainConfig:
         n_best: answers that are kept for each question.
         collapse: how classes that a set does not tell apart become one (HANS): `argmax` of all, or `sum` of probabilities.
         seed: of the split, the batches, the noise and torch.
+        deterministic: take algorithms alone that give the same bits each time, on a GPU too, which makes it slower; a CPU hardly notices.
+        report_to: show the parts of the loss in `tensorboard`, `mlflow` or `wandb` too, kept in the run's folder; may be repeated.
         output: folder of the run; None derives `runs/…` from the options.
     """
 
@@ -182,6 +185,8 @@ class TrainConfig:
     n_best: int = 5
     collapse: str = "argmax"
     seed: int = 0
+    deterministic: bool = False
+    report_to: tuple[str, ...] | None = None
     output: str | None = None
 
     def __post_init__(self) -> None:
@@ -193,6 +198,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise unknown_name(name.replace("_", " "), value, allowed)
+        for value in self.report_to or ():
+            if value not in REPORTERS:
+                raise unknown_name("place to report to", value, REPORTERS)
         if self.batch_size % self.accumulation:
             raise ConfigError(
                 f"--batch-size {self.batch_size} cannot be cut into {self.accumulation} equal micro-batches"

@@ -15,9 +15,11 @@ from accelerate.utils import release_memory
 
 from ssl_pdr.baseline import tfidf_baseline
 from ssl_pdr.checkpoints import last_whole, remove_after, step_of
+from ssl_pdr.concerns import after_training
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
 from ssl_pdr.data.splits import LabelSplit
 from ssl_pdr.data.tables import Table
+from ssl_pdr.determinism import determinism
 from ssl_pdr.errors import ConfigError, DataError, OutOfMemoryError, OutputError
 from ssl_pdr.evaluation import Outcome, evaluate, relative_drop
 from ssl_pdr.files import held
@@ -29,6 +31,7 @@ from ssl_pdr.model_card import model_card
 from ssl_pdr.processes import Processes, join
 from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent
 from ssl_pdr.provenance import machine, versions
+from ssl_pdr.reporting import check_reporters, reporting
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks import QuestionAnswering
@@ -75,6 +78,7 @@ def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: b
     folder = RunFolder(Path(str(config.output)))
     listener = _heard(listener, processes)
     build_regularizer(config)
+    check_reporters(config)
     with ExitStack() as stack:
         replaces = processes.lead(lambda: _make_room(config, folder, stack, overwrite=overwrite))
 
@@ -131,14 +135,16 @@ def measure(
     began = time.perf_counter()
     loaded = load(config, listener, shelf)
     ready = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="ssl_pdr_") as place:
+    steady = determinism(wanted=config.deterministic, seed=config.seed)
+    with steady, tempfile.TemporaryDirectory(prefix="ssl_pdr_") as place:
         trainer = make_trainer(loaded, Path(place), alone, save=False)
         recorder = Recorder(listener)
         trainer.add_callback(recorder)
         listener.stage("training")
         steps = int(trainer.train().global_step)
-    trained = time.perf_counter()
-    found = _evaluate(loaded, trainer, listener, shelf)
+        trained = time.perf_counter()
+        found = _evaluate(loaded, trainer, listener, shelf)
+    _tell_concerns(loaded, found, trainer, listener)
     if baseline:
         found.baseline.update(_baseline(loaded, listener))
     timing = {
@@ -202,6 +208,7 @@ def _take(folder: RunFolder, stack: ExitStack) -> None:
 def _resume(folder: RunFolder, listener: Listener, processes: Processes) -> dict[str, Any]:
     config, checkpoint, warnings = processes.lead(lambda: _found(folder, listener))
     _check_batch(config, processes)
+    check_reporters(config)
     loaded = _load_alike(config, listener, processes)
     loaded.materials.warnings.extend(warnings)
     processes.lead(lambda: _go_on(loaded, folder, checkpoint))
@@ -260,9 +267,18 @@ def _load_alike(config: TrainConfig, listener: Listener, processes: Processes) -
 def _run(
     loaded: Loaded, folder: RunFolder, listener: Listener, processes: Processes, *, checkpoint: Path | None
 ) -> dict[str, Any]:
+    """Train, evaluate, and write what was found."""
+    with determinism(wanted=loaded.config.deterministic, seed=loaded.config.seed):
+        return _trained_and_evaluated(loaded, folder, listener, processes, checkpoint)
+
+
+def _trained_and_evaluated(
+    loaded: Loaded, folder: RunFolder, listener: Listener, processes: Processes, checkpoint: Path | None
+) -> dict[str, Any]:
     began = time.perf_counter()
     trainer = processes.each(lambda: make_trainer(loaded, folder.checkpoints, processes))
-    steps = fit(trainer, RunCallback(folder, listener, processes), checkpoint)
+    with reporting(trainer, folder.path, step_of(checkpoint) if checkpoint else 0, processes):
+        steps = fit(trainer, RunCallback(folder, listener, processes), checkpoint)
     trained = time.perf_counter()
     processes.lead(lambda: _save(loaded, folder))
     try:
@@ -296,12 +312,20 @@ def _finish(
     """Write what was found; the result comes last, since it makes the run finished."""
     loaded.model.config.update(found.task.settings())
     loaded.model.config.save_pretrained(folder.model)
-    for warning in loaded.materials.count_streams():
-        listener.warn(warning)
+    _tell_concerns(loaded, found, trainer, listener)
     result = {**_result(loaded, found, trainer), "timing": timing}
     model_card(folder.model, result)
     folder.write_result(result)
     return result
+
+
+def _tell_concerns(loaded: Loaded, found: Outcome, trainer: PDRTrainer, listener: Listener) -> None:
+    """Tell what came to light while training, and keep it for the result."""
+    leaks = loaded.materials.count_streams()
+    new = after_training(loaded.config, loaded.materials.split, trainer.state.log_history, found.predictions)
+    loaded.concerns.extend(new)
+    for warning in (*leaks, *new):
+        listener.warn(warning)
 
 
 def _evaluate(loaded: Loaded, trainer: PDRTrainer, listener: Listener, shelf: Shelf | None = None) -> Outcome:
@@ -350,6 +374,7 @@ def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, An
             **{name: last.get(name) for name in _LOGGED},
         },
         "seeds": {"seed": config.seed},
+        "warnings": [*materials.warnings, *loaded.concerns],
         "data": {
             "name": corpus.name,
             "fingerprint": materials.fingerprint,

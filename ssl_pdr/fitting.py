@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
-from transformers import PrinterCallback, TrainingArguments
+from transformers import PrinterCallback
 
+from ssl_pdr.balance import Balance
 from ssl_pdr.data.collate import PaddingCollator
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.errors import InterruptedRunError, OutOfMemoryError, OutputError, PDRError
@@ -17,6 +18,7 @@ from ssl_pdr.interrupts import stop_on_signal, stopped
 from ssl_pdr.loading import Loaded
 from ssl_pdr.processes import Processes
 from ssl_pdr.progress import RunCallback
+from ssl_pdr.reporting import ReportedArguments
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.trainer import PDRTrainer
 
@@ -91,7 +93,7 @@ def make_trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, sav
         save: whether checkpoints are written.
     """
     config, materials = loaded.config, loaded.materials
-    args = TrainingArguments(
+    args = ReportedArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_size // config.accumulation // processes.count,
         gradient_accumulation_steps=config.accumulation,
@@ -106,12 +108,12 @@ def make_trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, sav
         save_steps=config.save_steps,
         seed=config.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
-        report_to="none",
+        report_to=list(config.report_to or ()) if save else [],
         disable_tqdm=True,
         use_cpu=processes.on_cpu or not torch.accelerator.is_available(),  # bf16 on the CPU wants it said
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
-    )
+    ).of(config)
     trainer = PDRTrainer(
         loaded.model,
         args,
@@ -124,4 +126,5 @@ def make_trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, sav
         data_collator=PaddingCollator.like(materials.tokenizer),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Balance(trainer))
     return trainer

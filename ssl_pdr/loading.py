@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import set_seed
 
+from ssl_pdr.concerns import of_budget
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.checks import overlap
 from ssl_pdr.data.collate import MixedDataset, Mixture, PaddingCollator
 from ssl_pdr.data.evaluation_sets import EvaluationSet, parts_of_corpus
 from ssl_pdr.data.question_corpus import shared_passages
 from ssl_pdr.data.tables import Table
+from ssl_pdr.data.unlabelled import TextStream
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.evaluation import sets_of
 from ssl_pdr.materials import LEAKS, Materials, first_batch, prepare, read_key
@@ -38,6 +40,7 @@ class Loaded:
         sets: to evaluate on.
         model: with its head.
         regularizer: None for plain fine-tuning.
+        concerns: what a person should know before believing the result, beside the warnings of the materials.
     """
 
     config: TrainConfig
@@ -45,6 +48,7 @@ class Loaded:
     sets: list[EvaluationSet]
     model: Any
     regularizer: Regularizer | None
+    concerns: list[str] = field(default_factory=list)
 
 
 def load(config: TrainConfig, listener: Listener, shelf: Shelf | None = None) -> Loaded:
@@ -64,7 +68,8 @@ def load(config: TrainConfig, listener: Listener, shelf: Shelf | None = None) ->
     materials = prepare(config, listener, shelf)
     config = dataclasses.replace(config, task=materials.task.name, data_fingerprint=materials.fingerprint)
     sets = _sets(config, materials, shelf)
-    for warning in materials.warnings:
+    concerns = of_budget(materials.split, config.task)
+    for warning in (*materials.warnings, *concerns):
         listener.warn(warning)
     listener.stage("loading the model")
     model = _model(config, materials, shelf)
@@ -72,7 +77,7 @@ def load(config: TrainConfig, listener: Listener, shelf: Shelf | None = None) ->
     regularizer = build_regularizer(config)
     _check_fit(model, materials, config)
     _rehearse(config, materials, model, regularizer)
-    return Loaded(config, materials, sets, model, regularizer)
+    return Loaded(config, materials, sets, model, regularizer, concerns)
 
 
 def _model(config: TrainConfig, materials: Materials, shelf: Shelf) -> Any:
@@ -116,6 +121,8 @@ def _look_at_sets(config: TrainConfig, materials: Materials) -> tuple[list[Evalu
             shared = shared_passages(materials.corpus.train, one.rows)
             leaks[f"questions of {one.name} about passages that are trained on"] = shared
         notes |= {kind: count for kind, count in leaks.items() if count}
+        for stream in (c.rows for c in materials.corpora if isinstance(c.rows, TextStream)):
+            stream.watch_for(one.name, one.keys)
     return [one.limited(config.eval_limit) for one in (*parts, *further)], notes
 
 

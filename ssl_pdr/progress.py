@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from ssl_pdr.checkpoints import PREFIX, keep_newest, seal
 from ssl_pdr.processes import Processes
 from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.run_log import finite
 
 
 class Listener(Protocol):
@@ -68,7 +69,7 @@ class Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Keep an entry."""
         if logs is not None and "ce" in logs:
-            self.entries.append({"step": state.global_step, **logs})
+            self.entries.append(finite({"step": state.global_step, **logs}))
             self.listener.log(self.entries[-1])
 
 
@@ -110,9 +111,9 @@ class RunCallback(TrainerCallback):
         """One line of `log.jsonl`."""
         if logs is None or "ce" not in logs or not self.processes.leads:
             return
-        entry = {"step": state.global_step, "epoch": round(state.epoch, 4), **logs}
+        entry = finite({"step": state.global_step, "epoch": round(state.epoch, 4), **logs})
         with self.folder.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
         self.listener.log(entry)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

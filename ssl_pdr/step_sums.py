@@ -47,6 +47,11 @@ class StepSums:
         for name, value in {**ours, **measured}.items():
             self._totals[name] = self._totals.get(name, torch.zeros_like(value)) + value
 
+    def note(self, step: int, name: str, value: float) -> None:
+        """Take in what was measured beside the loss, once in a step; on every process, as sums over all are logged."""
+        self._measured.setdefault(name, set()).add(step)
+        self._totals[name] = self._totals.get(name, torch.zeros((), dtype=torch.float64)) + value
+
     def drain(self, trainer: PDRTrainer) -> dict[str, float]:
         """Means over the steps and over all processes; starts anew."""
         self._gather(trainer)

@@ -198,6 +198,10 @@ class PDRTrainer(Trainer):
         loss = parts.loss * world
         return (loss, {"logits": parts.logits}) if return_outputs else loss
 
+    def note(self, name: str, value: float) -> None:
+        """Have something logged that was measured in the step under way; to be called on every process, whose values add up."""
+        self._sums.note(self.state.global_step, name, value)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss to what is logged."""
         if "loss" in logs:

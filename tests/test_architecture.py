@@ -32,6 +32,7 @@ LAYERS = [
     },
     {
         "checkpoints",
+        "run_log",
         "config",
         "divergences",
         "sites",
@@ -57,7 +58,8 @@ LAYERS = [
     {"objective", "data.mixing", "data.pydocs", "data.pydocs_pairs", "data.entries", "data.locations", "run_folder"},
     {"step_sums"},
     {"data.collate", "data.sources", "data.pydocs_questions", "diagnostics", "theory", "methods"},
-    {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"},
+    {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"}
+    | {"balance", "concerns", "determinism", "reporting"},
     {"data.unlabelled", "data.evaluation_sets", "classifier_folder"},
     {"tasks", "data.question_corpus"},
     {"materials", "evaluation"},
@@ -83,6 +85,10 @@ ONLY_IN = {
         "cli",
     },
     "transformers": {
+        "balance",
+        "determinism",
+        "reporting",
+        "run_log",
         "trainer",
         "loading",
         "experiment",

@@ -23,9 +23,9 @@ PANELS = {
     "Unlabelled text": "unlabelled ratio temperature stream split_documents long_documents",
     "Model and method": "model reg div alpha preset radius radius_unit site dropout target_grad align search search_steps search_products search_rounds norm order "
     "projections",
-    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation auto_batch precision max_length collapse seed",
+    "Training": "epochs max_steps lr warmup_frac weight_decay batch_size accumulation auto_batch precision max_length collapse seed deterministic",
     "Question answering": "stride max_answer_length n_best",
-    "Run": "output save_steps",
+    "Run": "output save_steps report_to",
 }
 
 
@@ -93,6 +93,7 @@ _METAVARS = {
     "model": "NAME|DIR",
     "output": "DIR",
     "ratio": "proportional|NUMBER",
+    "report_to": "tensorboard|mlflow|wandb",
 }
 
 

@@ -34,7 +34,7 @@ _OF_THE_GRID = (
         "save_steps",
         "auto_batch",
     ),
-    *("max_steps", "epochs", "reg", "div", "data_fingerprint", "stream"),
+    *("max_steps", "epochs", "reg", "div", "data_fingerprint", "stream", "report_to"),
 )
 _OF_THE_DATA = (
     "data",
@@ -66,7 +66,7 @@ _ALWAYS = (
     "max_steps",
     "max_length",
 )
-_NEVER = ("output", "save_steps", "auto_batch", "data_dir", "data_fingerprint", "preset", "task", "epochs")
+_NEVER = ("output", "save_steps", "auto_batch", "data_dir", "data_fingerprint", "preset", "task", "epochs", "report_to")
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,14 @@ class TextStream:
         self.columns = columns
         self.reading = reading
         self.pairs = pairs
-        self.evaluated = {part: frozenset(keys.tolist()) for part, keys in (evaluated or {}).items()}
+        self.evaluated: dict[str, frozenset[int]] = {}
+        for part, keys in (evaluated or {}).items():
+            self.watch_for(part, keys)
         self.problems = Problems()
+
+    def watch_for(self, part: str, keys: Keys) -> None:
+        """Count texts of one more part that is evaluated on."""
+        self.evaluated[part] = frozenset(keys.tolist())
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         self.problems = Problems()

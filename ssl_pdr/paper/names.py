@@ -13,8 +13,8 @@ from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
 from ssl_pdr.paper.figures import BASE_ROW
 
 # What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what
-# it was evaluated on beside its dev set. None of that changes the model.
-NOT_OF_THE_MODEL = ("output", "save_steps", "auto_batch", "eval_on", "data_fingerprint")
+# it was evaluated on beside its dev set, and who was told of it. None of that changes the model.
+NOT_OF_THE_MODEL = ("output", "save_steps", "auto_batch", "eval_on", "data_fingerprint", "report_to")
 _OPTIONS = {"limit": "subset", "eval_limit": "dev-subset"}
 _LONGEST = 100
 

@@ -144,6 +144,21 @@ def test_streams_leak_and_lose_nothing_in_silence(run: Run, basic: list[object],
     assert notes["leaky.jsonl: rows with an empty text"] == 2
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_texts_of_further_sets_leak_too(run: Run, basic: list[object], tmp_path: Path, stream: bool) -> None:
+    further = [f"the plot was {word} again" for word in ("good", "bad", "dull")]
+    (tmp_path / "further.csv").write_text("\n".join(["text,label", *(f"{text},pos" for text in further)]))
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(further[:2] + [f"the scene was fine {i}" for i in range(38)]))
+    options = ["--unlabelled", corpus, "--eval-on", tmp_path / "further.csv", "--labelled-count", 32, "--ratio", 1]
+    code, out, err = run(*basic, *options, *["--stream"] * stream, "--json")
+    assert code == 0, err
+    warnings = json.loads(out)["warnings"]
+    told = "texts that are also in the evaluation part" if stream else "that are also in"
+    assert [warning for warning in warnings if f"{told} further.csv: 2; scores may be too good" in warning] == warnings
+    assert len(warnings) == 1
+
+
 def test_the_screen_says_what_was_trained_on(
     run: Run, basic: list[object], corpus: Path, more: Path, tmp_path: Path
 ) -> None:

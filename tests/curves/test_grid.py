@@ -176,6 +176,7 @@ PLACES_AND_WHAT_OTHERS_SAY = {
     "preset",
     "task",
     "epochs",
+    "report_to",
 }
 
 
@@ -184,7 +185,14 @@ def test_a_key_knows_all_that_decides(name: str) -> None:
     before = one(reg="vat", div="kl")
     value = getattr(before, name)
     if name in PLACES_AND_WHAT_OTHERS_SAY:
-        other: Any = {"save_steps": 9, "auto_batch": True, "epochs": 9.0, "preset": "paper"}.get(name, "x")
+        told: dict[str, Any] = {
+            "save_steps": 9,
+            "auto_batch": True,
+            "epochs": 9.0,
+            "preset": "paper",
+            "report_to": ("wandb",),
+        }
+        other: Any = told.get(name, "x")
     elif name in OTHER:
         other = OTHER[name]
     else:

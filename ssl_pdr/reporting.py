@@ -1,0 +1,174 @@
+"""What TensorBoard, MLflow and Weights & Biases are told of a run, by the Trainer's own integrations, and where they keep it.
+
+Everything lies in the run's folder: `tensorboard/`, `mlflow.db`, `wandb/`. A server that the environment names (`MLFLOW_TRACKING_URI`)
+and what else the libraries read from it (`WANDB_PROJECT`, `WANDB_MODE`, …) wins. Only the leading process reports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+from transformers.integrations import TensorBoardCallback, get_reporting_integration_callbacks
+
+from ssl_pdr.config import TrainConfig
+from ssl_pdr.errors import ConfigError
+from ssl_pdr.files import atomic_write
+from ssl_pdr.processes import Processes
+
+_INSTALL = {"tensorboard": "'ssl-pdr[tensorboard]'"}
+# Where a run is found again that goes on: by the numbers that trackers gave it.
+_KNOWN = "reports.json"
+# Of a run that goes on they may differ, and trackers keep the first value for good.
+_UNTOLD = ("output", "split", "report_to")
+
+
+def check_reporters(config: TrainConfig) -> None:
+    """Refuse to report to what is not installed.
+
+    Raises:
+        ConfigError: with what to install.
+
+    Example:
+        >>> check_reporters(TrainConfig())
+    """
+    for name in config.report_to or ():
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:  # a folder that is called like it, as wandb leaves one, is no package
+            raise ConfigError(
+                f"--report-to {name}: {name} is not installed; run: pip install {_INSTALL.get(name, name)}"
+            )
+
+
+class ReportedArguments(TrainingArguments):
+    """Training arguments that show a run's configuration too, as `ssl_pdr/NAME`: integrations log them as hyperparameters."""
+
+    def of(self, config: TrainConfig) -> ReportedArguments:
+        """The same arguments, with this configuration."""
+        told = {name: value for name, value in vars(config).items() if value is not None and name not in _UNTOLD}
+        self._told = {f"ssl_pdr/{name}": list(v) if isinstance(v, tuple) else v for name, v in told.items()}
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, of which JSON can be made."""
+        return {**super().to_dict(), **getattr(self, "_told", {})}
+
+
+@contextmanager
+def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None = None) -> Iterator[None]:
+    """While open, the integrations of a trainer write into a run's folder, and go on there where the run goes on.
+
+    Args:
+        trainer: a `transformers.Trainer`, before it trains; its `args.report_to` says to whom.
+        folder: of the run.
+        step: optimizer steps that the run has taken: at 0 what an earlier run reported is removed, later on the steps that were
+            lost are.
+        processes: of the run.
+
+    Raises:
+        ConfigError: where one of them cannot be reached.
+    """
+    processes = processes or Processes()
+    with ExitStack() as stack:
+        if step == 0:
+            processes.lead(lambda: _clear(folder))
+        for name, place in _PLACES.items():
+            if name in trainer.args.report_to:
+                processes.lead(lambda name=name, place=place: _open(stack, name, place(trainer, folder, step)))  # type: ignore[misc]
+        try:
+            yield
+        finally:  # it is told of training alone; what is predicted later would find it closed
+            for integration in get_reporting_integration_callbacks(
+                [name for name in _PLACES if name in trainer.args.report_to]
+            ):
+                trainer.remove_callback(integration)
+
+
+def _open(stack: ExitStack, name: str, place: AbstractContextManager[None]) -> None:
+    try:
+        with redirect_stdout(sys.stderr):  # what is printed there is the result's alone
+            stack.enter_context(place)
+    except Exception as error:  # a server can answer anything; it is one line for the user
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"--report-to {name}: {reason} ({type(error).__name__}); mend it, or leave it out") from error
+
+
+def _clear(folder: Path) -> None:
+    for name in ("tensorboard", "mlruns", "wandb"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("mlflow.db", _KNOWN):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _tensorboard(trainer: Any, folder: Path, step: int) -> Iterator[None]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    # Left to itself, the integration makes a folder of its own for each start, and shows lost steps twice.
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback):
+            callback.tb_writer = writer
+    try:
+        yield
+    finally:
+        writer.close()
+
+
+@contextmanager
+def _mlflow(trainer: Any, folder: Path, step: int) -> Iterator[None]:
+    import mlflow
+
+    here = not mlflow.is_tracking_uri_set()
+    if here:
+        mlflow.set_tracking_uri(f"sqlite:///{folder.absolute() / 'mlflow.db'}")
+    try:
+        nested = mlflow.active_run() is not None
+        with mlflow.start_run(run_id=_known(folder, "mlflow"), run_name=folder.name, nested=nested) as run:
+            _remember(folder, "mlflow", run.info.run_id)
+            yield
+    finally:
+        if here:
+            mlflow.set_tracking_uri(None)
+
+
+@contextmanager
+def _wandb(trainer: Any, folder: Path, step: int) -> Iterator[None]:
+    import wandb
+
+    if wandb.run is not None:  # somebody else's, who will end it
+        yield
+        return
+    project = os.environ.get("WANDB_PROJECT", "ssl-pdr")
+    with wandb.init(
+        dir=str(folder), project=project, name=folder.name, id=_known(folder, "wandb"), resume="allow"
+    ) as run:
+        _remember(folder, "wandb", run.id)
+        yield
+
+
+_PLACES: dict[str, Callable[[Any, Path, int], AbstractContextManager[None]]] = {
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+    "wandb": _wandb,
+}
+
+
+def _known(folder: Path, name: str) -> str | None:
+    try:
+        return str(json.loads((folder / _KNOWN).read_text(encoding="utf-8"))[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(folder: Path, name: str, number: str) -> None:
+    known = {other: found for other in _PLACES if (found := _known(folder, other)) is not None}
+    atomic_write(folder / _KNOWN, json.dumps({**known, name: number}) + "\n")
