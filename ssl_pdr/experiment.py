@@ -6,9 +6,11 @@ import dataclasses
 import tempfile
 import time
 from pathlib import Path
+from pickle import UnpicklingError  # of what torch.load refuses
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainingArguments
 
 from ssl_pdr.baseline import tfidf_baseline
@@ -244,6 +246,11 @@ def _fit(trainer: PDRTrainer, callback: RunCallback, checkpoint: Path | None) ->
             raise OutputError(
                 f"cannot write to {folder.path}: {error.strerror or error}; mend it and --resume {folder.path}"
             ) from error
+        except (UnpicklingError, SafetensorError):
+            raise OutputError(
+                f"cannot read {checkpoint}: a file in it is damaged, or holds more than numbers and could run code; remove that "
+                f"checkpoint and {go_on}"
+            ) from None
     if processes.any(callback.interrupted):
         raise InterruptedRunError(f"stopped at step {trainer.state.global_step}, checkpoint kept; {go_on}")
     return int(outcome.global_step)

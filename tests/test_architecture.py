@@ -22,6 +22,7 @@ LAYERS = [
         "registry",
         "files",
         "arrays",
+        "printing",
         "processes",
         "data.permutation",
         "data.text_lines",
