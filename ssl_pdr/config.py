@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -343,8 +344,9 @@ def _absolute(spec: str) -> str:
     if name in NAMED_SETS or spec in NAMED_SETS:  # a folder of that name is ./name
         return spec
     for path, rest in ((spec, ""), (name, colon + weight)):
-        if path and (any(c in path for c in "*?[") or Path(path).expanduser().exists()):
-            return str(Path(path).expanduser().absolute()) + rest
+        place = os.path.expanduser(path)  # noqa: PTH111  # pathlib's fails for the home of nobody, and exists() for long names
+        if path and (any(c in path for c in "*?[") or os.path.exists(place)):  # noqa: PTH110
+            return str(Path(place).absolute()) + rest
     return spec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError  # of what torch.load refuses
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
@@ -48,7 +49,7 @@ def fit(trainer: PDRTrainer, callback: RunCallback, checkpoint: Path | None) -> 
         except KeyboardInterrupt as signal:
             raise stopped(f"stopped at once, without a new checkpoint; {how_on(callback.folder)}", signal) from None
         except Exception as error:
-            if (told := _told(error, trainer, callback.folder)) is None:
+            if (told := _told(error, trainer, callback.folder, checkpoint)) is None:
                 raise
             raise told from error
     if processes.any(callback.interrupted):
@@ -58,7 +59,7 @@ def fit(trainer: PDRTrainer, callback: RunCallback, checkpoint: Path | None) -> 
     return int(outcome.global_step)
 
 
-def _told(error: Exception, trainer: PDRTrainer, folder: RunFolder) -> PDRError | None:
+def _told(error: Exception, trainer: PDRTrainer, folder: RunFolder, checkpoint: Path | None) -> PDRError | None:
     """An error of the training in one line that says what to do; None for one that says so itself, or that nobody expects."""
     if isinstance(error, StreamError):
         return StreamError(f"{error}; a checkpoint is kept, mend the corpus and {how_on(folder)}")
@@ -69,6 +70,11 @@ def _told(error: Exception, trainer: PDRTrainer, folder: RunFolder) -> PDRError 
         return OutOfMemoryError(
             f"out of memory in step {trainer.state.global_step + 1} with {rows} rows at a time; start with --auto-batch, or a "
             f"larger --accumulation than {trainer.args.gradient_accumulation_steps}, which cuts the same batch into smaller parts"
+        )
+    if isinstance(error, (UnpicklingError, SafetensorError)) and not trainer.control.should_save:
+        return OutputError(
+            f"cannot read {checkpoint}: a file in it is damaged, or holds more than numbers and could run code; remove that "
+            f"checkpoint and {how_on(folder)}"
         )
     # While a checkpoint is written: torch has errors of its own for a full disk, which do not say so.
     if isinstance(error, (OSError, SafetensorError)) or trainer.control.should_save:

@@ -9,6 +9,7 @@ from typing import Any
 from ssl_pdr.data.locations import is_path
 from ssl_pdr.data.sources import source_name
 from ssl_pdr.files import atomic_write
+from ssl_pdr.printing import one_line
 from ssl_pdr.run_folder import RunFolder
 
 _PLACES = ("data", "data_dir", "eval", "eval_on", "unlabelled", "split", "output")
@@ -156,10 +157,10 @@ def in_markdown(text: str) -> str:
         >>> in_markdown("a|b\n<c>"), in_markdown("VAT, SHL")
         ('a\\|b \\<c\\>', 'VAT, SHL')
     """
-    flat = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    flat = one_line(" ".join(text.split()))
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in flat)
 
 
 def _code(text: str) -> str:
     """Text from data as code, in which nothing but its end can be written."""
-    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
+    return f"`{one_line(' '.join(text.split())).replace('`', chr(39))}`"

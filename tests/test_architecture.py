@@ -23,6 +23,7 @@ LAYERS = [
         "files",
         "interrupts",
         "arrays",
+        "printing",
         "processes",
         "data.permutation",
         "data.text_lines",

@@ -166,6 +166,8 @@ def spelled(X: Any) -> Any:  # noqa: N803
 
 @pytest.mark.parametrize("name", [*OF_THE_CLASS, *OF_WHAT_IS_REFUSED])
 def test_scikit_learns_check(tiny: Callable[..., PDRClassifier], name: str) -> None:
+    if not hasattr(estimator_checks, name):
+        pytest.skip(f"this scikit-learn has no {name}")
     getattr(estimator_checks, name)("PDRClassifier", tiny())
 
 
@@ -297,7 +299,7 @@ def test_a_failed_fit_keeps_the_earlier_one(tiny: Callable[..., PDRClassifier]) 
         ({"div": "kll"}, "unknown divergence 'kll'; did you mean 'kl'"),
         ({"preset": "papers"}, "unknown preset 'papers'; did you mean 'paper'"),
         ({"site": "top"}, "unknown site 'top'"),
-        ({"ratio": "half"}, "ratio must be 'proportional' or a number above 0, got 'half'"),
+        ({"ratio": "half"}, "ratio must be 'proportional' or a number of at least 0, got 'half'"),
         ({"max_steps": 0}, "max-steps must be a whole number"),
         ({"batch_size": 2.5}, "PDRClassifier: batch_size must be a whole number, got 2.5"),
         ({"random_state": -1}, "random_state must be None, a whole number from 0 to 4294967295 or a RandomState"),

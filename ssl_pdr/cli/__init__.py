@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from ssl_pdr.cli.split import split_command
 from ssl_pdr.cli.train import train_command
 from ssl_pdr.errors import ConfigError, PDRError, TerminatedRunError
 from ssl_pdr.interrupts import Terminated, sigterm_raises
+from ssl_pdr.printing import one_line
 from ssl_pdr.processes import speaks, started
 
 app = typer.Typer(
@@ -57,6 +59,8 @@ def _start(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; whatever the user can mend ends in one line on stderr and exit code 2, SIGTERM in 143."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without UTF-8 shows what it can
+        sys.stdout.reconfigure(errors="replace")
     try:
         with sigterm_raises():
             code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
@@ -78,7 +82,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(message: str, code: int, *, speak: bool | None = None) -> int:
     if not (speaks() if speak is None else speak):
         return code
-    # File names, labels and other people's messages can carry control sequences: only what prints is printed.
-    line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(' '.join(message.split()))}", file=sys.stderr)
     return code

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ssl_pdr.cli.live import one_line
 from ssl_pdr.data.checks import CorpusReport, Leak, PartReport
+from ssl_pdr.printing import one_line
 
 MANY_CLASSES = 30
 _LARGEST, _SMALLEST = 20, 10  # shown of more classes than that

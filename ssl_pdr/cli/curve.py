@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.errors import DataError, unknown_name
+from ssl_pdr.printing import json_line
 
 if TYPE_CHECKING:
     from ssl_pdr.curves.engine import Pool
@@ -194,7 +194,7 @@ def _run(plan: Any, folder: Path, pool: Pool, jobs: int, *, report: bool, as_jso
             for warning in written.warnings:
                 view.warn(warning)
     if as_json:
-        typer.echo(json.dumps({**summary, "folder": str(folder), "report": page}, ensure_ascii=False))
+        typer.echo(json_line({**summary, "folder": str(folder), "report": page}))
     else:
         show_curve(summary, view.failed, page or str(folder))
     if failed := view.failed:

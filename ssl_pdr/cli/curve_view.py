@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ssl_pdr.cli.live import one_line, printable
+from ssl_pdr.cli.live import printable
 from ssl_pdr.curves.engine import Plan
 from ssl_pdr.curves.grid import Cell
 from ssl_pdr.curves.local import Event
@@ -28,6 +28,7 @@ from ssl_pdr.curves.pace import Left, Pace
 from ssl_pdr.curves.store import FINISHED, CurveFolder
 from ssl_pdr.curves.summary import NONE
 from ssl_pdr.evaluation import main_metric
+from ssl_pdr.printing import json_line, one_line
 from ssl_pdr.report.curve_style import (
     NOTHING,
     gain,
@@ -259,7 +260,7 @@ def show_plan(plan: Plan, folder: Path, jobs: int, *, as_json: bool) -> None:
     total = {"runs": len(plan.cells), "finished": len(finished), "left": len(plan.cells) - len(finished)}
     if as_json:
         until_done = {"seconds": round(left.seconds, 1), "untimed": left.untimed, "jobs": jobs}
-        typer.echo(json.dumps({"folder": str(folder), "groups": rows, "total": total, "time_left": until_done}))
+        typer.echo(json_line({"folder": str(folder), "groups": rows, "total": total, "time_left": until_done}))
         return
     table = Table(title=printable(f"{plan.grid['name']}: runs in {folder}"), box=SIMPLE_HEAD, pad_edge=False)
     for name in ("labels", "method", "setting"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import make_config
 from ssl_pdr.errors import ConfigError
+from ssl_pdr.printing import json_line
 
 
 @config_options("Data", "unlabelled", "split_documents", "model", "max_length", "seed", without=["data_fingerprint"])
@@ -68,11 +68,8 @@ def data_command(
             progress=view.stage,
         )
     if as_json:
-        typer.echo(
-            json.dumps(
-                {**report.to_dict(), "counted": counted, "fingerprint": None if corpus is None else corpus.fingerprint}
-            )
-        )
+        fingerprint = None if corpus is None else corpus.fingerprint
+        typer.echo(json_line({**report.to_dict(), "counted": counted, "fingerprint": fingerprint}))
         return
     from rich.console import Console
 

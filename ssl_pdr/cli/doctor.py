@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+
+from ssl_pdr.printing import json_line
 
 _REGULARIZERS = ("rpt", "vat")
 _SENTENCES = [
@@ -76,7 +77,7 @@ def doctor_command(
         "resolution": [asdict(row) for row in resolution(loaded.eval(), inputs, regularizer)],
     }
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(json_line(report))
     else:
         _show(report)
 
@@ -102,13 +103,14 @@ def _embedded() -> dict[str, str]:
 
 def _show(report: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from ssl_pdr.cli.live import printable
 
     facts = Table(title="environment", show_header=False)
     for group in ("versions", "machine", "embedded"):
         for name, value in report[group].items():
-            facts.add_row(name, escape(str(value)))
+            facts.add_row(name, printable(str(value)))
     rows = report["resolution"]
     noise = Table(
         title=f"{report['regularizer']} at site {report['site']!r}: radius {report['radius']:g} ({report['radius_unit']}), "
@@ -120,10 +122,11 @@ def _show(report: dict[str, Any]) -> None:
         noise.add_column(heading, justify="right", min_width=max(map(len, column)))
     for row, shown in zip(rows, zip(*cells.values(), strict=True), strict=True):
         noise.add_row(row["dtype"], *shown)
-    Console().print(facts, noise)
+    console = Console(emoji=False)
+    console.print(facts, noise)
     for row in rows:
         if row["note"]:
-            Console().print(escape(f"{row['dtype']}: {row['note']}"))
+            console.print(printable(f"{row['dtype']}: {row['note']}"))
 
 
 def _shown(field: str, value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.printing import json_line
 
 
 @config_options(
@@ -85,7 +85,7 @@ def evaluate_command(
         rows = [{"label": Path(source).name, "drops": drops}]
         draw_relative_drops({"title": "relative drop from the in-domain score", "rows": rows}, plot)
     if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        typer.echo(json_line(result))
         return
     from rich.console import Console
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ssl_pdr.printing import json_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,7 @@ def inspect_command(
         found = inspect_run(run, rows=rows, against=against, listener=view)
     plot_inspection(found, figure)
     if as_json:
-        typer.echo(json.dumps({**found.to_dict(), "plot": str(figure)}, ensure_ascii=False))
+        typer.echo(json_line({**found.to_dict(), "plot": str(figure)}))
     else:
         _show(found, figure)
 

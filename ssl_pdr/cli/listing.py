@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from ssl_pdr.printing import json_line
 
 
 def list_command(
@@ -37,7 +38,7 @@ def list_command(
             "models": [EMBEDDED_ENCODER],
             "presets": list(PRESETS),
         }
-        typer.echo(json.dumps(listing))
+        typer.echo(json_line(listing))
         return
     table = Table(title="divergences (--div)")
     for column in ("name", "symmetric", "bound", "g″(1)"):

@@ -15,11 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE
-
-
-def one_line(text: str) -> str:
-    """What prints of a text: other people's can carry control sequences."""
-    return "".join(c if c.isprintable() else " " for c in text)
+from ssl_pdr.printing import one_line
 
 
 def printable(text: str) -> str:

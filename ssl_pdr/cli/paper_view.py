@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
@@ -13,6 +12,7 @@ from rich.table import Table
 from ssl_pdr.cli.live import printable
 from ssl_pdr.paper.plan import Plan, plan_rows
 from ssl_pdr.paper.tables import NOTHING, share_text, signed
+from ssl_pdr.printing import json_line
 
 _WIDE = 6  # columns of figures that a terminal has room for
 
@@ -29,7 +29,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         runs = [{"folder": str(run.folder), "task": run.task, "steps": run.steps} for run in plan.runs]
         shown = {"target": plan.target, "groups": rows, "total": totals, "runs": runs, "left_out": dict(plan.left_out)}
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        typer.echo(json_line(shown))
         return
     table = Table(
         title=printable(f"{plan.target}: runs in {plan.folder}"), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
@@ -45,7 +45,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     table.add_section()
     runs_, done, steps, plain = (_count(totals[key]) for key in ("runs", "finished", "steps", "plain_steps"))
     table.add_row("", "all", "", runs_, done, "", steps, plain)
-    console = Console()
+    console = Console(emoji=False)
     console.print(table)
     _say_left_out(plan, console)
     console.print(
@@ -61,7 +61,7 @@ def show_content(plan: Plan, content: dict[str, Any]) -> None:
         plan: of a table or figure.
         content: of its JSON file.
     """
-    console = Console()
+    console = Console(emoji=False)
     if plan.target in plan.grid.figures:
         console.print(_drops(content))
         console.print("[dim]Below ours: the paper's.[/dim]")

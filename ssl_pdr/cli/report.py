@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ssl_pdr.printing import json_line, one_line
 
 
 def report_command(
@@ -29,10 +30,8 @@ def report_command(
             "sentence": report.sentence,
             "warnings": list(report.warnings),
         }
-        typer.echo(json.dumps(content, ensure_ascii=False))
+        typer.echo(json_line(content))
         return
-    from ssl_pdr.cli.live import one_line
-
     for warning in report.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)
     typer.echo(one_line(report.sentence))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from ssl_pdr.config import option
 from ssl_pdr.errors import ConfigError, DataError
 from ssl_pdr.paper.grid import load_grid
 from ssl_pdr.paper.plan import Choice, make_plan
+from ssl_pdr.printing import json_line
 from ssl_pdr.recipe import parse_setting
 
 _RUNS, _SHOWN = "Runs", "What is shown"
@@ -109,7 +109,7 @@ def reproduce_command(
             except ConfigError as error:  # no matplotlib: the figures are there all the same
                 view.warn(str(error))
     if as_json:
-        typer.echo(json.dumps(content, ensure_ascii=False))
+        typer.echo(json_line(content))
     else:
         show_content(plan, content)
     if missing := content["missing"]:

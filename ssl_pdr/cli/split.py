@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import make_config
 from ssl_pdr.errors import OutputError
+from ssl_pdr.printing import json_line
 
 
 @config_options("Data", "Labels", "seed", without=["data_fingerprint", "split"])
@@ -45,7 +45,7 @@ def split_command(
             "hash": split.hash,
             "output": str(output),
         }
-        typer.echo(json.dumps(facts))
+        typer.echo(json_line(facts))
         return
     from rich.console import Console
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError
+from ssl_pdr.printing import json_line
 from ssl_pdr.processes import part, speaks
 from ssl_pdr.recipe import load_recipe, parse_setting
 
@@ -88,7 +88,7 @@ def train_command(
     if not speaks():
         return
     if as_json:
-        typer.echo(json.dumps(outcome, ensure_ascii=False))
+        typer.echo(json_line(outcome))
     elif dry_run:
         show_dry_run(outcome)
     else:

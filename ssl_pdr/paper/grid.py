@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ssl_pdr.recipe import check_value, read_toml
 # In a wheel the recipe lies beside this module, in a checkout among the recipes: there is one file only.
 _PLACES = (Path(__file__).with_name("paper.toml"), Path(__file__).parents[2] / "recipes" / "paper.toml")
 _REQUIRED = object()
+_FOLDER = re.compile(r"[^\W_][\w.-]{,99}")
 
 Keys = Mapping[str, Any]
 Search = Mapping[str, tuple[Any, ...]]
@@ -324,6 +326,12 @@ class _Reader:
 def _check_names(grid: Grid) -> None:
     """Refuse a name of a task, method, table or column that is not in the grid."""
     where = f"{grid.path}: "
+    for name in grid.tasks:
+        if not _FOLDER.fullmatch(name):
+            raise ConfigError(
+                f"{where}tasks: got the name {name!r}, expected at most 100 letters, digits, '_', '-' and '.', a letter or digit "
+                "first: it becomes a folder"
+            )
     for name, method in grid.methods.items():
         _known(where + f"methods.{name}.tasks", "task", method.tasks, grid.tasks)
     for name, table in grid.tables.items():

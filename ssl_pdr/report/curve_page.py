@@ -11,6 +11,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from ssl_pdr.printing import one_line_each
 from ssl_pdr.report.curve_data import page_data
 from ssl_pdr.report.curve_notes import failures, matched_text, notes_of
 from ssl_pdr.report.curve_style import COLOURS, count, method_label
@@ -39,7 +40,7 @@ def render_page(
 ) -> str:
     """The page of a curve: plots to explore, all numbers as tables, and where they come from.
 
-    All text from data is escaped, and the page's own policy lets nothing run but its own script.
+    All text from data is on one line and escaped, and the page's own policy lets nothing run but its own script.
 
     Args:
         grid: content of `curve.json`.
@@ -50,9 +51,10 @@ def render_page(
     Returns:
         The page as text.
     """
+    grid, cells, summary, warnings = map(one_line_each, (grid, cells, summary, warnings))
     style = f"{_colours()}{_read('curve_page.css')}"
     script = _read("curve_page.js")
-    page = Template(_read("curve_page.html")).substitute(
+    return Template(_read("curve_page.html")).substitute(
         title=escape(f"{summary['name']}: label-budget curve"),
         name=escape(str(summary["name"])),
         sentence=escape(str(summary["sentence"] or "No statement can be made yet: too few runs are finished.")),
@@ -71,7 +73,6 @@ def render_page(
         script_hash=_hash(script),
         data=_embedded(page_data(summary, cells)),
     )
-    return page.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
 
 
 def _facts(summary: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.printing import one_line
 from ssl_pdr.report.curve_style import (
     COLOURS,
     TFIDF,
@@ -56,7 +57,7 @@ def draw_curve(summary: Mapping[str, Any], *paths: Path) -> None:
             _panel(axes, summary, part, styles)
         for axes in panels[len(parts) :]:
             axes.set_visible(False)
-        figure.suptitle(_shown(_title(summary)), parse_math=False)
+        figure.suptitle(one_line(_title(summary)), parse_math=False)
         _legend(figure, panels[0])
         for path in paths:
             _save(figure, path)
@@ -90,11 +91,11 @@ def _panel(axes: Any, summary: Mapping[str, Any], part: str, styles: Mapping[str
             markersize=6,
             markeredgecolor="white",
             markeredgewidth=0.7,
-            label=_shown(method_label(method)),
+            label=one_line(method_label(method)),
         )
     metric = summary["metric"].get(part, "score")
-    axes.set_title(_shown(part_label(part)), parse_math=False, fontsize=11)
-    axes.set_ylabel(_shown(f"{metric_label(metric)}, %"), parse_math=False)
+    axes.set_title(one_line(part_label(part)), parse_math=False, fontsize=11)
+    axes.set_ylabel(one_line(f"{metric_label(metric)}, %"), parse_math=False)
     _budgets(axes, summary)
     axes.grid(axis="y", color="#e4e7ea", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -153,8 +154,3 @@ def _beyond(point: Mapping[str, Any], end: str) -> float:
     if point["mean"] is None or point[end] is None:
         return float("nan")
     return 100 * abs(float(point[end]) - float(point["mean"]))
-
-
-def _shown(text: str) -> str:
-    """Only what prints: anything else has no place in a picture, and makes an SVG that no reader opens."""
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.printing import one_line
 
 _BAR = 0.8  # of the room that a group of bars has
 
@@ -35,13 +36,13 @@ def draw_relative_drops(content: Mapping[str, Any], path: Path) -> None:
         middles = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(pairs))]
         ours = [_percent(row["drops"][pair]["ours"]) for pair in pairs]
         paper = [_percent(row["drops"][pair]["paper"]) for pair in pairs]
-        axes.bar(middles, ours, width * 0.9, label=_shown(row["label"]), color=f"C{number}")
+        axes.bar(middles, ours, width * 0.9, label=one_line(row["label"]), color=f"C{number}")
         label = "the paper's" if number == 0 else None
         axes.scatter(middles, paper, marker="_", s=160, linewidths=2, color="black", zorder=3, label=label)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(pairs)), [_shown(pair).replace(" → ", "\n→ ") for pair in pairs], parse_math=False)
+    axes.set_xticks(range(len(pairs)), [one_line(pair).replace(" → ", "\n→ ") for pair in pairs], parse_math=False)
     axes.set_ylabel("relative drop, %")
-    axes.set_title(_shown(str(content["title"])), parse_math=False)
+    axes.set_title(one_line(str(content["title"])), parse_math=False)
     for text in axes.legend(frameon=False).get_texts():
         text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -51,11 +52,6 @@ def draw_relative_drops(content: Mapping[str, Any], path: Path) -> None:
         raise ConfigError(f"cannot draw a plot as {path.name!r}; expected a name in .svg, .png or .pdf") from None
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
-
-
-def _shown(text: str) -> str:
-    """Only what prints: anything else has no place in a picture, and makes an SVG that no reader opens."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _percent(fraction: float | None) -> float:

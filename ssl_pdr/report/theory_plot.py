@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.printing import one_line
 from ssl_pdr.report.inspection import Inspection
 
 
@@ -37,7 +38,8 @@ def plot_inspection(inspection: Inspection, path: Path) -> None:
     """
     figure = _new_figure(figsize=(11, 8.5), layout="constrained")
     panels = figure.subplots(2, 2)
-    figure.suptitle(f"{inspection.method}, {inspection.rows} held-out rows, site {inspection.site}")
+    title = f"{inspection.method}, {inspection.rows} held-out rows, site {inspection.site}"
+    figure.suptitle(one_line(title), parse_math=False)
     _second_order(panels[0, 0], inspection)
     _pinsker(panels[0, 1], inspection)
     _norms(panels[1, 0], inspection)
@@ -97,9 +99,10 @@ def _norms(axes: Any, inspection: Inspection) -> None:
             [i + shift for i in places], medians, yerr=bars, fmt="o", capsize=4, color=colour, label=label.title()
         )
     axes.set_yscale("log")
-    names = [norms.model if len(norms.model) < 24 else f"…{norms.model[-22:]}" for norms in inspection.norms]
-    axes.set_xticks(list(places), names)
-    axes.set_xlim(-0.5, len(names) - 0.5)
+    names = [one_line(norms.model) for norms in inspection.norms]
+    shown = [name if len(name) < 24 else f"…{name[-22:]}" for name in names]
+    axes.set_xticks(list(places), shown, parse_math=False)
+    axes.set_xlim(-0.5, len(shown) - 0.5)
     axes.set_ylabel("norm of the posterior's Jacobian")
     axes.set_title("median and quartiles over the rows")
     axes.legend()

