@@ -1,13 +1,35 @@
-"""Files that are whole or not there: written under a temporary name, flushed, renamed."""
+"""Files that are whole or not there: written under a temporary name, flushed, renamed; and read only where they are files."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from ssl_pdr.errors import OutputError
+
+
+def check_file(path: Path) -> None:
+    """Refuse a pipe or a device, which could be waited for or read for ever; what is not there, or is a folder, says so itself.
+
+    Raises:
+        OSError: for one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, expected a file")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read, see `check_file`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    check_file(path)
+    return path.read_text(encoding="utf-8")
 
 
 def atomic_write(path: str | os.PathLike[str], text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.errors import ConfigError
+from ssl_pdr.files import read_text
 
 
 def load_recipe(path: str | Path) -> dict[str, Any]:
@@ -36,11 +37,13 @@ def read_toml(path: Path, kind: str, hint: str = "") -> dict[str, Any]:
         ConfigError: in one line, if it cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read the {kind} {path}: {reason}{hint}") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid TOML: a value is nested too deeply") from None
+    except ValueError as error:  # a number of too many digits is no TOMLDecodeError
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -56,7 +59,7 @@ def parse_setting(setting: str, where: str = "--set") -> tuple[str, Any]:
         raise ConfigError(f"{where} expects key=value, got {setting!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     return key, check_value(key, value, where=where)
 

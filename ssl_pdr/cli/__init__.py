@@ -38,6 +38,8 @@ app.command("reproduce")(reproduce_command)
 app.command("inspect")(inspect_command)
 app.command("doctor")(doctor_command)
 
+_LONGEST = 2000  # characters of an error: it may name columns or keys, and somebody's file may have any number of them
+
 
 @app.callback(invoke_without_command=True)
 def _start(
@@ -76,5 +78,5 @@ def _fail(message: str, code: int, *, speak: bool | None = None) -> int:
         return code
     # File names, labels and other people's messages can carry control sequences: only what prints is printed.
     line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {line[:_LONGEST]}{'…' * (len(line) > _LONGEST)}", file=sys.stderr)
     return code

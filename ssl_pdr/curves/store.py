@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_pdr.curves.grid import FORMAT
 from ssl_pdr.errors import OutputError
-from ssl_pdr.files import atomic_write
+from ssl_pdr.files import atomic_write, read_text
 
 FINISHED, FAILED = "finished", "failed"
 _GROWS = ("budgets", "methods", "seeds", "name", "test")  # what a later grid in the same folder may add to
@@ -104,8 +104,8 @@ def read_json(path: Path) -> dict[str, Any]:
         OutputError: in one line, if it is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(content, dict):
         raise OutputError(f"cannot read {path}: expected an object")

@@ -544,7 +544,7 @@ def test_two_gigabytes_without_a_line_end_are_not_read(tmp_path: Path, ending: s
     path = tmp_path / f"a{ending}"
     with path.open("wb") as file:
         file.truncate(2 * 2**30)  # takes no room on the disk
-    expected = "is not JSON: expected {" if ending == ".json" else "begins a row of more than 16,777,216 characters"
+    expected = "is not JSON: expected {" if ending == ".json" else "begins a row of more than 4,194,304 characters"
     assert f"line 1 {expected}" in error(path)
 
 
