@@ -213,6 +213,9 @@ def import_all() -> None:
     """What commands import as they go."""
     import importlib
 
+    from ssl_pdr.cli.live import quiet
+
+    quiet(verbose=False)  # as every command does before it imports transformers
     for name in (
         *("evaluation", "experiment", "materials", "methods", "diagnostics", "provenance", "data.checks", "data.pydocs"),
         *("cli.live", "cli.curve_view", "cli.corpus_view", "cli.paper_view", "curves.engine", "curves.grid_file", "curves.local"),
