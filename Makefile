@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/data),)
 export SSL_PDR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help setup demo curve test lint types format bench clean
+.PHONY: help setup demo curve test lint types format bench fuzz clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ format: setup  ## Mend style and formatting
 
 bench: setup  ## Measure what a training step costs
 	$(BIN)/python -m benchmarks.step_cost --only cost
+
+fuzz: setup  ## Give the command line more than a thousand bad inputs
+	$(BIN)/python -m benchmarks.fuzz --jobs 2
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache runs

@@ -12,6 +12,7 @@ import torch
 from transformers import PrinterCallback, TrainingArguments
 
 from ssl_pdr.baseline import tfidf_baseline
+from ssl_pdr.checkpoints import check_checkpoint
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
 from ssl_pdr.data.collate import PaddingCollator
 from ssl_pdr.data.splits import LabelSplit
@@ -91,12 +92,19 @@ def resume(path: str | Path, listener: Listener | None = None) -> dict[str, Any]
     """
     processes = join()
     folder = RunFolder(Path(path))
-    config, checkpoint = processes.lead(lambda: (_config_of(folder), folder.last_checkpoint()))
+    config, checkpoint = processes.lead(lambda: (_config_of(folder), _last_checkpoint(folder)))
     _check_batch(config, processes)
     listener = _heard(listener, processes)
     loaded = _load_alike(config, listener, processes)
     processes.lead(lambda: _go_on(loaded, folder))
     return _run(loaded, folder, listener, processes, checkpoint=checkpoint)
+
+
+def _last_checkpoint(folder: RunFolder) -> Path | None:
+    checkpoint = folder.last_checkpoint()
+    if checkpoint is not None:
+        check_checkpoint(checkpoint)
+    return checkpoint
 
 
 def measure(

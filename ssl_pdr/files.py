@@ -11,6 +11,19 @@ from uuid import uuid4
 from ssl_pdr.errors import OutputError
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is something at a path, `~` being the home folder; False for names that no file can have, or that nobody may look at.
+
+    Example:
+        >>> is_there("."), is_there("x" * 5000), is_there("~nobody-of-that-name/x")
+        (True, False, False)
+    """
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def check_file(path: Path) -> None:
     """Refuse a pipe or a device, which could be waited for or read for ever; what is not there, or is a folder, says so itself.
 
@@ -41,6 +54,7 @@ def atomic_write(path: str | os.PathLike[str], text: str) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
+        check_file(path)  # a device would be gone, and a file in its place
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -57,7 +57,7 @@ LAYERS = [
     {"data.corpus", "data.questions", "data.pydocs_qa", "trainer", "progress", "provenance", "model_card", "baseline"},
     {"data.unlabelled", "data.evaluation_sets", "classifier_folder"},
     {"tasks", "data.question_corpus"},
-    {"materials", "evaluation"},
+    {"materials", "evaluation", "checkpoints"},
     {"loading"},
     {"experiment", "classifier"},
     {"curves"},

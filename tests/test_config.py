@@ -107,6 +107,12 @@ def test_recipes_are_strict(tmp_path: Path, text: str, message: str) -> None:
         load_recipe(path)
 
 
+def test_null_characters_are_refused_for_no_path_can_have_one() -> None:
+    for setting in ('data="a\\u0000b.csv"', 'eval_on=["a\\u0000b.csv"]'):
+        with pytest.raises(ConfigError, match="holds a null character, expected none"):
+            parse_setting(setting)
+
+
 def test_a_missing_recipe_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the recipe .*none.toml: No such file"):
         load_recipe(tmp_path / "none.toml")

@@ -8,10 +8,12 @@ was told to, and, where an argument is bad, before torch is imported. Linux only
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
@@ -33,15 +35,20 @@ def all_cases() -> list[Case]:
 
 def sample(cases: Iterable[Case], of_each: int, seed: int) -> list[Case]:
     """Some cases of each kind, others for each seed."""
-    import random
-
     rng = random.Random(seed)
     kinds = [list(group) for _, group in groupby(cases, key=lambda case: case.kind)]
     return [case for kind in kinds for case in rng.sample(kind, min(of_each, len(kind)))]
 
 
-def run(cases: Sequence[Case]) -> list[Verdict]:
-    """All of them, one after the other; what fails is told at once."""
+def run(cases: Sequence[Case], jobs: int = 1) -> list[Verdict]:
+    """All of them; what fails is told at once."""
+    with ThreadPoolExecutor(jobs) as pool:
+        parts = list(pool.map(_run, [cases[place::jobs] for place in range(jobs)]))
+    return sorted((verdict for part in parts for verdict in part), key=lambda verdict: verdict.case.kind)
+
+
+def _run(cases: Sequence[Case]) -> list[Verdict]:
+    """One after the other."""
     verdicts = []
     with tempfile.TemporaryDirectory(prefix="ssl_pdr_fuzz_") as folder, Bench(Path(folder)) as bench:
         for number, case in enumerate(cases, 1):
@@ -59,7 +66,9 @@ def tell(verdict: Verdict) -> None:
     print(f"{'FAILED' if verdict.faults else 'passed'} {str(verdict.case).encode(errors='backslashreplace').decode()}")
     for fault in verdict.faults:
         print(f"    {fault}".encode(errors="backslashreplace").decode())
-    print(f"    {verdict.case.shown}\n    exit code {verdict.done.code}, stderr: {verdict.done.err.decode(errors='backslashreplace').strip()[-500:]}")
+    print(
+        f"    {verdict.case.shown}\n    exit code {verdict.done.code}, stderr: {verdict.done.err.decode(errors='backslashreplace').strip()[-500:]}"
+    )
     print(f"    again: python -m benchmarks.fuzz --case {str(verdict.case)!r}")
 
 
@@ -86,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", nargs="+", help="these kinds only; nothing is written")
     parser.add_argument("--sample", type=int, metavar="N", help="only so many of each kind; nothing is written")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at the same time")
     parser.add_argument("--list", action="store_true", help="name the cases only")
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
@@ -102,15 +112,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.sample:
         cases = sample(cases, asked.sample, asked.seed)
     began = time.perf_counter()
-    verdicts = run(cases)
+    verdicts = run(cases, min(asked.jobs, len(cases)))
     if asked.case:
         tell(verdicts[0])
     kinds = summary(verdicts)
     failed = [str(v.case) for v in verdicts if v.faults]
     columns = ("kind", "cases", "refused", "handled", "failed", "seconds", "longest", "peak MiB")
-    show(f"{len(cases)} cases", columns, [(kind, *(f"{value:g}" for value in facts.values())) for kind, facts in kinds.items()])
+    show(
+        f"{len(cases)} cases",
+        columns,
+        [(kind, *(f"{value:g}" for value in facts.values())) for kind, facts in kinds.items()],
+    )
     if not (asked.case or asked.kind or asked.sample):
-        facts = {"cases": len(cases), "failed": failed, "wall_seconds": round(time.perf_counter() - began), "kinds": kinds}
+        facts = {
+            "cases": len(cases),
+            "failed": failed,
+            "wall_seconds": round(time.perf_counter() - began),
+            "kinds": kinds,
+        }
         print(write("fuzz", facts, asked.output))
     sys.exit(bool(failed))
 

@@ -74,21 +74,29 @@ def _parquet() -> Iterator[Case]:
     odd: dict[str, Content] = {
         "bytes as texts": parquet({"text": [text.encode() for text in texts], "label": ["a", "b"] * 12}),
         "bytes that are no text": parquet({"text": [b"\xff\xfe"] * 24, "label": ["a", "b"] * 12}),
-        "dates as labels": parquet({"text": texts, "label": [i % 2 * 10**6 for i in range(24)]}, {"label": pa.timestamp("us")}),
+        "dates as labels": parquet(
+            {"text": texts, "label": [i % 2 * 10**6 for i in range(24)]}, {"label": pa.timestamp("us")}
+        ),
         "lists as labels": parquet({"text": texts, "label": [[i % 2] for i in range(24)]}),
         "decimals as labels": parquet({"text": texts, "label": [1, 2] * 12}, {"label": pa.decimal128(20, 3)}),
         "dictionaries as labels": parquet({"text": texts, "label": pa.array(["a", "b"] * 12).dictionary_encode()}),
         "fractions as labels": parquet({"text": texts, "label": [0.5, float("nan")] * 12}),
         "unsigned 64 bits as labels": parquet({"text": texts, "label": [2**64 - 1, 0] * 12}, {"label": pa.uint64()}),
-        "times of years that do not exist": parquet({"text": texts, "label": [2**62, 1] * 12}, {"label": pa.timestamp("us")}),
-        "a duration beyond Python's": parquet({"text": texts, "label": ["a", "b"] * 12, "d": [2**62] * 24}, {"d": pa.duration("s")}),
+        "times of years that do not exist": parquet(
+            {"text": texts, "label": [2**62, 1] * 12}, {"label": pa.timestamp("us")}
+        ),
+        "a duration beyond Python's": parquet(
+            {"text": texts, "label": ["a", "b"] * 12, "d": [2**62] * 24}, {"d": pa.duration("s")}
+        ),
     }
     yield from in_turn("parquet", "odd.parquet", odd, ["train", "split", "eval", "data"], ends=EITHER)
     many = ["film " * 4000] * 10_000
     bomb = parquet({"text": many, "label": ["a", "b"] * 5_000})
     yield from each("bombs", "b.parquet", {"200 MB of one text in parquet": bomb}, ["split"], ends=EITHER)
     large = parquet({"text": ["x" * (300 * 2**20), "b", "c", "d"], "label": ["a", "b", "a", "b"]}, compression="zstd")
-    yield from each("bombs", "l.parquet", {"a text of 300 MB in parquet": large}, ["split", "train", "unlabelled"], ends=EITHER)
+    yield from each(
+        "bombs", "l.parquet", {"a text of 300 MB in parquet": large}, ["split", "train", "unlabelled"], ends=EITHER
+    )
 
 
 def _compressed() -> Iterator[Case]:
@@ -128,7 +136,9 @@ def _compressed() -> Iterator[Case]:
     yield from in_turn("zst", "bad.csv.zst", bad, [*LABELLED, "stream"])
     fine: dict[str, Content] = {"two members": packed + gzip.compress(table(8, 100).partition("\n")[2].encode())}
     yield from each("gz", "fine.csv.gz", fine, ["split"], ends=FINE)
-    yield from each("zst", "fine.csv.zst", {"two frames": zipped + zst(b"the film was fine,pos\n")}, ["split"], ends=EITHER)
+    yield from each(
+        "zst", "fine.csv.zst", {"two frames": zipped + zst(b"the film was fine,pos\n")}, ["split"], ends=EITHER
+    )
 
 
 def bomb(packer: str, piece: bytes, size: int, head: bytes = b"", tail: bytes = b"") -> Content:
@@ -139,7 +149,11 @@ def bomb(packer: str, piece: bytes, size: int, head: bytes = b"", tail: bytes = 
 
         whole = piece * (2**20 // len(piece))
         with path.open("wb") as raw:
-            stream: Any = gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) if packer == "gz" else pa.CompressedOutputStream(pa.PythonFile(raw, "w"), "zstd")
+            stream: Any = (
+                gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1)
+                if packer == "gz"
+                else pa.CompressedOutputStream(pa.PythonFile(raw, "w"), "zstd")
+            )
             with stream:
                 stream.write(head)
                 for _ in range(size // len(whole)):
@@ -168,13 +182,35 @@ def _bombs() -> Iterator[Case]:
         for what, (ending, content) in lines.items():
             name = f"bomb.{ending}.{packer}"
             for way in ("split", "unlabelled")[: 2 if what in ("zeros", "one line", "json brackets") else 1]:
-                yield Case(kind="bombs", name=f"{what}, {ending}.{packer}, {way}", argv=WAYS[way](name), make=put(name, content), ends=EITHER)
+                yield Case(
+                    kind="bombs",
+                    name=f"{what}, {ending}.{packer}, {way}",
+                    argv=WAYS[way](name),
+                    make=put(name, content),
+                    ends=EITHER,
+                )
         text = bomb(packer, b"x", _GIBIBYTE, b"fine\n")
         name = f"bomb.txt.{packer}"
-        yield Case(kind="bombs", name=f"one line, txt.{packer}, unlabelled", argv=WAYS["unlabelled"](name), make=put(name, text))
-        yield Case(kind="bombs", name=f"one line, txt.{packer}, stream", argv=(*WAYS["stream"](name), "--skip-bad-rows"), make=put(name, text), ends=EITHER)
+        yield Case(
+            kind="bombs",
+            name=f"one line, txt.{packer}, unlabelled",
+            argv=WAYS["unlabelled"](name),
+            make=put(name, text),
+        )
+        yield Case(
+            kind="bombs",
+            name=f"one line, txt.{packer}, stream",
+            argv=(*WAYS["stream"](name), "--skip-bad-rows"),
+            make=put(name, text),
+            ends=EITHER,
+        )
         paragraph = bomb(packer, b"word\n", _GIBIBYTE // 4, b"fine\n\n")
-        yield Case(kind="bombs", name=f"one paragraph, txt.{packer}", argv=(*WAYS["unlabelled"](name), "--split-documents", "paragraph"), make=put(name, paragraph))
+        yield Case(
+            kind="bombs",
+            name=f"one paragraph, txt.{packer}",
+            argv=(*WAYS["unlabelled"](name), "--split-documents", "paragraph"),
+            make=put(name, paragraph),
+        )
     nested = gzip.compress(gzip.compress(b"\x00" * (2**27)))
     yield from each("bombs", "n.csv.gz", {"gzip in gzip": nested}, ["split"])
 
@@ -208,11 +244,19 @@ def _endings() -> Iterator[Case]:
     ways = ["split", "unlabelled", "evaluate"]
     for number, (name, inside) in enumerate(names.items()):
         for way in (ways[number % 3], ways[(number + 1) % 3]):
-            yield Case(kind="endings", name=f"{name!r}, {way}", argv=WAYS[way](f"./{name}"), make=put(name, inside), ends=EITHER if name in (".csv", "x.tsv") else (2,))
+            yield Case(
+                kind="endings",
+                name=f"{name!r}, {way}",
+                argv=WAYS[way](f"./{name}"),
+                make=put(name, inside),
+                ends=EITHER if name in (".csv", "x.tsv") else (2,),
+            )
     for name, inside in {"x.csv.GZ": gzip.compress(content), "X.CSV": content}.items():
         yield Case(kind="endings", name=name, argv=WAYS["split"](name), make=put(name, inside), ends=FINE)
     argv = (*TRAIN, "--data", "reviews.csv", "--unlabelled", "more.txt:0.5", "--reg", "rdrop", *OUT)
     yield Case(kind="endings", name="a weight behind an ending", argv=argv, ends=FINE)
     for weight in ("abc", "0", "-1", "nan", "inf", "1e999", "", "１", ":", "1:1", " 1", "0x1"):
         argv = (*TRAIN, "--data", "reviews.csv", "--reg", "rdrop", "--unlabelled", f"more.txt:{weight}", *OUT)
-        yield Case(kind="weights", name=f"more.txt:{weight}", argv=argv, ends=EITHER if weight in ("１", " 1") else (2,))
+        yield Case(
+            kind="weights", name=f"more.txt:{weight}", argv=argv, ends=EITHER if weight in ("１", " 1") else (2,)
+        )

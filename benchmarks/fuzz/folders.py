@@ -76,11 +76,30 @@ def _splits() -> Iterator[Case]:
     for key in keys:
         yield Case(kind="splits", name=f"without {key}", argv=argv, make=change("split.json", _without(key)))
         yield Case(kind="splits", name=f"{key} is null", argv=argv, make=change("split.json", _set(**{key: None})))
-    odd: dict[str, Any] = {"null": None, "a text": "x", "nan": float("nan"), "a list": [], "an object": {}, "minus one": -1, "huge": 10**30, "a fraction": 0.5, "true": True, "a list of huge ones": [2**62, 2**62], "a list of minus ones": [-1, 2], "deep": [[[[1]]]]}
+    odd: dict[str, Any] = {
+        "null": None,
+        "a text": "x",
+        "nan": float("nan"),
+        "a list": [],
+        "an object": {},
+        "minus one": -1,
+        "huge": 10**30,
+        "a fraction": 0.5,
+        "true": True,
+        "a list of huge ones": [2**62, 2**62],
+        "a list of minus ones": [-1, 2],
+        "deep": [[[[1]]]],
+    }
     for number, (what, value) in enumerate(odd.items()):
-        for key in ("runs", "seed", "strategy", "asked", "rows", "n_rows", "class_counts", "data_hash")[number % 2 :: 2]:
-            yield Case(kind="splits", name=f"signed, {key} is {what}", argv=argv, make=signed(**{key: value}), ends=EITHER)
-    yield Case(kind="splits", name="of other data", argv=tuple("dev.csv" if word == "reviews.csv" else word for word in argv))
+        for key in ("runs", "seed", "strategy", "asked", "rows", "n_rows", "class_counts", "data_hash")[
+            number % 2 :: 2
+        ]:
+            yield Case(
+                kind="splits", name=f"signed, {key} is {what}", argv=argv, make=signed(**{key: value}), ends=EITHER
+            )
+    yield Case(
+        kind="splits", name="of other data", argv=tuple("dev.csv" if word == "reviews.csv" else word for word in argv)
+    )
     yield Case(kind="splits", name="absent", argv=(*TRAIN, *REVIEWS, "--split", "nothing.json", *OUT))
     yield Case(kind="splits", name="a csv", argv=(*TRAIN, *REVIEWS, "--split", "reviews.csv", *OUT))
 
@@ -90,31 +109,132 @@ def _runs() -> Iterator[Case]:
     inspect = ("inspect", "run", "--rows", "1", "--plot", "out/x.svg")
     resume = ("train", "--resume", "half")
     for what, content in _SHALLOW.items():
-        yield Case(kind="runs", name=f"result.json: {what}, evaluate", argv=evaluate, make=put("run/result.json", content))
-        yield Case(kind="runs", name=f"result.json: {what}, inspect", argv=inspect, make=put("run/result.json", content), ends=EITHER)
+        yield Case(
+            kind="runs", name=f"result.json: {what}, evaluate", argv=evaluate, make=put("run/result.json", content)
+        )
+        yield Case(
+            kind="runs",
+            name=f"result.json: {what}, inspect",
+            argv=inspect,
+            make=put("run/result.json", content),
+            ends=EITHER,
+        )
         state = "half/checkpoints/checkpoint-1/trainer_state.json"
-        yield Case(kind="runs", name=f"trainer_state.json: {what}, resume", argv=resume, make=put(state, content), ends=EITHER, writes=("half",))
-        yield Case(kind="runs", name=f"split.json: {what}, resume", argv=resume, make=put("half/split.json", content), ends=EITHER, writes=("half",))
+        yield Case(
+            kind="runs",
+            name=f"trainer_state.json: {what}, resume",
+            argv=resume,
+            make=put(state, content),
+            ends=EITHER,
+            writes=("half",),
+        )
+        yield Case(
+            kind="runs",
+            name=f"split.json: {what}, resume",
+            argv=resume,
+            make=put("half/split.json", content),
+            ends=EITHER,
+            writes=("half",),
+        )
     for key in ("scores", "config", "data", "task", "versions", "labels"):
-        yield Case(kind="runs", name=f"result.json without {key}", argv=evaluate, make=change("run/result.json", _without(key)), ends=EITHER)
+        yield Case(
+            kind="runs",
+            name=f"result.json without {key}",
+            argv=evaluate,
+            make=change("run/result.json", _without(key)),
+            ends=EITHER,
+        )
         for what, value in {"null": None, "a list": [], "a text": "x"}.items():
-            yield Case(kind="runs", name=f"result.json: {key} is {what}", argv=evaluate, make=change("run/result.json", _set(**{key: value})), ends=EITHER)
-    for what, scores in {"nothing": {}, "nan": {"in_domain": {"accuracy": float("nan")}}, "null": {"in_domain": None}, "a text": {"in_domain": {"accuracy": "x", "rows": 3}}, "zero": {"in_domain": {"accuracy": 0.0, "rows": 0}}}.items():
+            yield Case(
+                kind="runs",
+                name=f"result.json: {key} is {what}",
+                argv=evaluate,
+                make=change("run/result.json", _set(**{key: value})),
+                ends=EITHER,
+            )
+    for what, scores in {
+        "nothing": {},
+        "nan": {"in_domain": {"accuracy": float("nan")}},
+        "null": {"in_domain": None},
+        "a text": {"in_domain": {"accuracy": "x", "rows": 3}},
+        "zero": {"in_domain": {"accuracy": 0.0, "rows": 0}},
+    }.items():
         for argv in (evaluate, (*evaluate, "--plot", "out/x.svg")):
-            yield Case(kind="runs", name=f"scores of {what}{', plot' if argv is not evaluate else ''}", argv=argv, make=change("run/result.json", _set(scores=scores)), ends=EITHER)
-    tomls: dict[str, str | bytes] = {"nothing": "", "no TOML": "x", "an unknown key": 'data = "reviews.csv"\nmodel = "model"\nreg = "none"\nmystery = 1\n', "another type": 'data = 1\nmodel = "model"\nreg = "none"\n', "out of range": 'data = "reviews.csv"\nmodel = "model"\nreg = "none"\nepochs = -1.0\n', "data gone": 'data = "gone.csv"\nmodel = "model"\nreg = "none"\n', "latin-1": b'data = "\xe9"\n'}
+            yield Case(
+                kind="runs",
+                name=f"scores of {what}{', plot' if argv is not evaluate else ''}",
+                argv=argv,
+                make=change("run/result.json", _set(scores=scores)),
+                ends=EITHER,
+            )
+    tomls: dict[str, str | bytes] = {
+        "nothing": "",
+        "no TOML": "x",
+        "an unknown key": 'data = "reviews.csv"\nmodel = "model"\nreg = "none"\nmystery = 1\n',
+        "another type": 'data = 1\nmodel = "model"\nreg = "none"\n',
+        "out of range": 'data = "reviews.csv"\nmodel = "model"\nreg = "none"\nepochs = -1.0\n',
+        "data gone": 'data = "gone.csv"\nmodel = "model"\nreg = "none"\n',
+        "latin-1": b'data = "\xe9"\n',
+    }
     for what, content in tomls.items():
-        yield Case(kind="runs", name=f"config.toml: {what}, evaluate", argv=evaluate, make=put("run/config.toml", content), ends=EITHER)
-        yield Case(kind="runs", name=f"config.toml: {what}, inspect", argv=inspect, make=put("run/config.toml", content), ends=EITHER)
-        yield Case(kind="runs", name=f"config.toml: {what}, resume", argv=resume, make=put("half/config.toml", content), ends=EITHER, writes=("half",))
-        yield Case(kind="runs", name=f"config.toml: {what}, over it", argv=(*TRAIN, *REVIEWS, "--output", "run"), make=put("run/config.toml", content), writes=("run",))
-    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors", "training_args.bin", "config.json"):
-        for what, content in {"nothing": b"", "random": b"\x93\x01junk" * 100, "gone": None, "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR."}.items():
+        if what == "nothing":  # all defaults: a run that takes its time
+            continue
+        yield Case(
+            kind="runs",
+            name=f"config.toml: {what}, evaluate",
+            argv=evaluate,
+            make=put("run/config.toml", content),
+            ends=EITHER,
+        )
+        yield Case(
+            kind="runs",
+            name=f"config.toml: {what}, inspect",
+            argv=inspect,
+            make=put("run/config.toml", content),
+            ends=EITHER,
+        )
+        yield Case(
+            kind="runs",
+            name=f"config.toml: {what}, resume",
+            argv=resume,
+            make=put("half/config.toml", content),
+            ends=EITHER,
+            writes=("half",),
+        )
+        yield Case(
+            kind="runs",
+            name=f"config.toml: {what}, over it",
+            argv=(*TRAIN, *REVIEWS, "--output", "run"),
+            make=put("run/config.toml", content),
+            writes=("run",),
+        )
+    for name in (
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "model.safetensors",
+        "training_args.bin",
+        "config.json",
+    ):
+        for what, content in {
+            "nothing": b"",
+            "random": b"\x93\x01junk" * 100,
+            "gone": None,
+            "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        }.items():
+
             def damage(folder: Path, name: str = name, content: bytes | None = content) -> None:
                 path = folder / "half" / "checkpoints" / "checkpoint-1" / name
                 path.unlink() if content is None else path.write_bytes(content)
 
-            yield Case(kind="runs", name=f"checkpoint's {name}: {what}", argv=resume, make=damage, ends=EITHER, writes=("half",))
+            yield Case(
+                kind="runs",
+                name=f"checkpoint's {name}: {what}",
+                argv=resume,
+                make=damage,
+                ends=EITHER,
+                writes=("half",),
+            )
     for what, argv in {
         "a finished run": ("train", "--resume", "run"),
         "nothing": ("train", "--resume", "nothing"),
@@ -126,31 +246,137 @@ def _runs() -> Iterator[Case]:
         "a long name": ("train", "--resume", "x" * 5000),
     }.items():
         yield Case(kind="runs", name=f"resume {what}", argv=argv)
-    for what, run in {"nothing": "nothing", "a file": "reviews.csv", "a folder": ".", "a model": "model", "a half run": "half", "a curve": "curve", "a long name": "x" * 5000, "/dev/null": "/dev/null", "no name": ""}.items():
+    for what, run in {
+        "nothing": "nothing",
+        "a file": "reviews.csv",
+        "a folder": ".",
+        "a model": "model",
+        "a half run": "half",
+        "a curve": "curve",
+        "a long name": "x" * 5000,
+        "/dev/null": "/dev/null",
+        "no name": "",
+    }.items():
         yield Case(kind="runs", name=f"inspect {what}", argv=("inspect", run))
-        yield Case(kind="runs", name=f"evaluate {what}", argv=("evaluate", run, "--on", "dev.csv", *OUT), ends=EITHER if what == "a model" else (2,))
-        yield Case(kind="runs", name=f"against {what}", argv=("inspect", "run", "--rows", "1", "--against", run, "--plot", "out/x.svg"))
+        yield Case(
+            kind="runs",
+            name=f"evaluate {what}",
+            argv=("evaluate", run, "--on", "dev.csv", *OUT),
+            ends=EITHER if what == "a model" else (2,),
+        )
+        yield Case(
+            kind="runs",
+            name=f"against {what}",
+            argv=("inspect", "run", "--rows", "1", "--against", run, "--plot", "out/x.svg"),
+        )
     for plot in ("x", "x.xyz", "x.pdf/y.svg", "", ".", "/dev/null", "x.svg.", "\x1b.svg"):
-        yield Case(kind="runs", name=f"--plot {plot!r}", argv=("inspect", "run", "--rows", "1", "--plot", plot), ends=EITHER, writes=("x.pdf", "\x1b.svg", "x.svg.", "out"))
+        yield Case(
+            kind="runs",
+            name=f"--plot {plot!r}",
+            argv=("inspect", "run", "--rows", "1", "--plot", plot),
+            ends=EITHER,
+            writes=("x.pdf", "\x1b.svg", "x.svg.", "out"),
+        )
 
 
 def _curves() -> Iterator[Case]:
     report = ("report", "curve")
     for what, content in _JSONS.items():
-        yield Case(kind="curves", name=f"curve.json: {what}", argv=report, make=put("curve/curve.json", content), writes=("curve",))
-        yield Case(kind="curves", name=f"a cell: {what}", argv=report, make=put("curve/cells/0123456789abcdef.json", content), ends=FINE, writes=("curve",))
-    odd: dict[str, Any] = {"null": None, "a text": "x", "an empty list": [], "an object": {"a": 1}, "nan": float("nan"), "a list of nulls": [None], "a huge number": 10**400, "a list of texts": ["\x1b[31m", "</script>"], "true": True, "a list of lists": [[1]], "minus one": -1}
+        yield Case(
+            kind="curves",
+            name=f"curve.json: {what}",
+            argv=report,
+            make=put("curve/curve.json", content),
+            writes=("curve",),
+        )
+        yield Case(
+            kind="curves",
+            name=f"a cell: {what}",
+            argv=report,
+            make=put("curve/cells/0123456789abcdef.json", content),
+            ends=FINE,
+            writes=("curve",),
+        )
+    odd: dict[str, Any] = {
+        "null": None,
+        "a text": "x",
+        "an empty list": [],
+        "an object": {"a": 1},
+        "nan": float("nan"),
+        "a list of nulls": [None],
+        "a huge number": 10**400,
+        "a list of texts": ["\x1b[31m", "</script>"],
+        "true": True,
+        "a list of lists": [[1]],
+        "minus one": -1,
+    }
     for number, (what, value) in enumerate(odd.items()):
-        for key in ("budgets", "methods", "seeds", "select", "name", "search", "test", "match", "config", "batch")[number % 2 :: 2]:
-            yield Case(kind="curves", name=f"curve.json: {key} is {what}", argv=report, make=change("curve/curve.json", _set(**{key: value})), ends=EITHER, writes=("curve",))
+        for key in ("budgets", "methods", "seeds", "select", "name", "search", "test", "match", "config", "batch")[
+            number % 2 :: 2
+        ]:
+            yield Case(
+                kind="curves",
+                name=f"curve.json: {key} is {what}",
+                argv=report,
+                make=change("curve/curve.json", _set(**{key: value})),
+                ends=EITHER,
+                writes=("curve",),
+            )
     cell = "curve/cells/9e3779b97f4a7c15.json"
     for number, (what, value) in enumerate(odd.items()):
-        for key in ("budget", "method", "setting", "seed", "scores", "log", "config", "data", "versions", "machine", "timing", "status", "labelled", "baseline")[number % 3 :: 3]:
-            yield Case(kind="curves", name=f"a cell: {key} is {what}", argv=report, make=change(cell, _set(**{key: value})), ends=EITHER, writes=("curve",))
-    for what, scores in {"no part": {}, "another part": {"other": {"accuracy": 1}}, "nan": {"in_domain": {"accuracy": float("nan"), "rows": 3}}, "a text": {"in_domain": {"accuracy": "x"}}, "null": {"in_domain": None}, "no accuracy": {"in_domain": {"rows": 7}}}.items():
-        yield Case(kind="curves", name=f"a cell: scores of {what}", argv=report, make=change(cell, _set(scores=scores)), ends=EITHER, writes=("curve",))
-    for what, log in {"lists of other lengths": {"step": [1], "ce": [1, 2], "r": [], "r_zero_noise": [1]}, "texts": {"step": ["x"], "ce": ["x"], "r": ["x"], "r_zero_noise": [None]}, "nothing": {}}.items():
-        yield Case(kind="curves", name=f"a cell: a log of {what}", argv=report, make=change(cell, _set(log=log)), ends=EITHER, writes=("curve",))
+        for key in (
+            "budget",
+            "method",
+            "setting",
+            "seed",
+            "scores",
+            "log",
+            "config",
+            "data",
+            "versions",
+            "machine",
+            "timing",
+            "status",
+            "labelled",
+            "baseline",
+        )[number % 3 :: 3]:
+            yield Case(
+                kind="curves",
+                name=f"a cell: {key} is {what}",
+                argv=report,
+                make=change(cell, _set(**{key: value})),
+                ends=EITHER,
+                writes=("curve",),
+            )
+    for what, scores in {
+        "no part": {},
+        "another part": {"other": {"accuracy": 1}},
+        "nan": {"in_domain": {"accuracy": float("nan"), "rows": 3}},
+        "a text": {"in_domain": {"accuracy": "x"}},
+        "null": {"in_domain": None},
+        "no accuracy": {"in_domain": {"rows": 7}},
+    }.items():
+        yield Case(
+            kind="curves",
+            name=f"a cell: scores of {what}",
+            argv=report,
+            make=change(cell, _set(scores=scores)),
+            ends=EITHER,
+            writes=("curve",),
+        )
+    for what, log in {
+        "lists of other lengths": {"step": [1], "ce": [1, 2], "r": [], "r_zero_noise": [1]},
+        "texts": {"step": ["x"], "ce": ["x"], "r": ["x"], "r_zero_noise": [None]},
+        "nothing": {},
+    }.items():
+        yield Case(
+            kind="curves",
+            name=f"a cell: a log of {what}",
+            argv=report,
+            make=change(cell, _set(log=log)),
+            ends=EITHER,
+            writes=("curve",),
+        )
 
     def empty(folder: Path) -> None:
         shutil.rmtree(folder / "curve" / "cells")
@@ -165,10 +391,22 @@ def _curves() -> Iterator[Case]:
 
     for what, make in {"no cell": empty, "no folder of cells": none, "cells are a file": file}.items():
         yield Case(kind="curves", name=what, argv=report, make=make, ends=EITHER, writes=("curve",))
-    for what, folder in {"nothing": "nothing", "a file": "reviews.csv", "a run": "run", "no name": "", "a long name": "x" * 5000}.items():
+    for what, folder in {
+        "nothing": "nothing",
+        "a file": "reviews.csv",
+        "a run": "run",
+        "no name": "",
+        "a long name": "x" * 5000,
+    }.items():
         yield Case(kind="curves", name=f"report of {what}", argv=("report", folder))
     for what, content in _JSONS.items():
-        yield Case(kind="curves", name=f"curve over curve.json: {what}", argv=("curve", "--grid", "grid.toml", "--output", "out", "--dry-run"), make=put("out/curve.json", content), ends=EITHER)
+        yield Case(
+            kind="curves",
+            name=f"curve over curve.json: {what}",
+            argv=("curve", "--grid", "grid.toml", "--output", "out", "--dry-run"),
+            make=put("out/curve.json", content),
+            ends=EITHER,
+        )
 
 
 def _models() -> Iterator[Case]:
@@ -179,7 +417,13 @@ def _models() -> Iterator[Case]:
     for number, name in enumerate(("config.json", "tokenizer.json", "tokenizer_config.json")):
         for place, (what, content) in enumerate(_JSONS.items()):
             argv = (train, evaluate, data, doctor if number == 0 else train)[(number + place) % 4]
-            yield Case(kind="models", name=f"{name}: {what}, {argv[0]}", argv=argv, make=put(f"model/{name}", content), ends=EITHER if name == "tokenizer_config.json" else (2,) if argv is not data or number else EITHER)
+            yield Case(
+                kind="models",
+                name=f"{name}: {what}, {argv[0]}",
+                argv=argv,
+                make=put(f"model/{name}", content),
+                ends=EITHER if name == "tokenizer_config.json" else (2,) if argv is not data or number else EITHER,
+            )
     weights: dict[str, Callable[[bytes], bytes]] = {
         "nothing": lambda good: b"",
         "cut": lambda good: good[: len(good) // 2],
@@ -193,12 +437,19 @@ def _models() -> Iterator[Case]:
         "not finite": lambda good: good[:-4000] + b"\x00\x00\xc0\x7f" * 1000,
     }
     for what, how in weights.items():
+
         def damage(folder: Path, how: Callable[[bytes], bytes] = how) -> None:
             path = folder / "model" / "model.safetensors"
             path.write_bytes(how(path.read_bytes()))
 
         for argv in (train, evaluate):
-            yield Case(kind="models", name=f"model.safetensors: {what}, {argv[0]}", argv=argv, make=damage, ends=EITHER if what in ("not finite", "no tensors") else (2,))
+            yield Case(
+                kind="models",
+                name=f"model.safetensors: {what}, {argv[0]}",
+                argv=argv,
+                make=damage,
+                ends=EITHER if what in ("not finite", "no tensors") else (2,),
+            )
 
     def pickled(folder: Path) -> None:
         (folder / "model" / "model.safetensors").rename(folder / "model" / "pytorch_model.bin")
@@ -206,7 +457,12 @@ def _models() -> Iterator[Case]:
     def gone(name: str) -> Callable[[Path], None]:
         return lambda folder: (folder / "model" / name).unlink()
 
-    for what, make in {"pickled weights alone": pickled, "no weights": gone("model.safetensors"), "no config": gone("config.json"), "no tokenizer": gone("tokenizer.json")}.items():
+    for what, make in {
+        "pickled weights alone": pickled,
+        "no weights": gone("model.safetensors"),
+        "no config": gone("config.json"),
+        "no tokenizer": gone("tokenizer.json"),
+    }.items():
         for argv in (train, evaluate, doctor):
             yield Case(kind="models", name=f"{what}, {argv[0]}", argv=argv, make=make)
     configs: dict[str, dict[str, Any]] = {
@@ -230,7 +486,10 @@ def _models() -> Iterator[Case]:
         "dropout of 2": {"hidden_dropout_prob": 2.0},
         "dropout of nan": {"hidden_dropout_prob": float("nan")},
         "labels that do not fit": {"id2label": {"0": "a"}, "label2id": {"a": 7}},
-        "labels with markup": {"id2label": {"0": "[red]\x1b[31m", "1": "</script>"}, "label2id": {"[red]\x1b[31m": 0, "</script>": 1}},
+        "labels with markup": {
+            "id2label": {"0": "[red]\x1b[31m", "1": "</script>"},
+            "label2id": {"[red]\x1b[31m": 0, "</script>": 1},
+        },
         "remote code": {"auto_map": {"AutoModelForSequenceClassification": "evil.Evil"}},
         "a dtype that is none": {"dtype": "float7"},
         "pad_token_id beyond": {"pad_token_id": 10**6},
@@ -238,7 +497,38 @@ def _models() -> Iterator[Case]:
     }
     for number, (what, values) in enumerate(configs.items()):
         for argv in ((train, evaluate), (train, doctor))[number % 2]:
-            yield Case(kind="models", name=f"{what}, {argv[0]}", argv=argv, make=change("model/config.json", _set(**values)), ends=EITHER)
-    for what, model in {"nothing": "nothing", "nothing here": "./nothing", "a file": "reviews.csv", "an empty folder": "empty", "a curve": "curve", "a model for answers": "answers", "a Hub name": "owner/name", "no name": "", "a long name": "x" * 5000, "a name of dots": "...", "a null device": "/dev/null", "a URL": "https://x/y", "control characters": "\x1b[31m", "a file of weights": "model/model.safetensors"}.items():
-        for command in (("train", *TRAIN[3:], *REVIEWS, *OUT, "--model", model), ("evaluate", model, "--on", "dev.csv", *OUT), ("doctor", "--model", model)):
-            yield Case(kind="models", name=f"{what}, {command[0]}", argv=command, make=lambda folder: (folder / "empty").mkdir(), ends=EITHER if what == "a model for answers" else (2,))
+            yield Case(
+                kind="models",
+                name=f"{what}, {argv[0]}",
+                argv=argv,
+                make=change("model/config.json", _set(**values)),
+                ends=EITHER,
+            )
+    for what, model in {
+        "nothing": "nothing",
+        "nothing here": "./nothing",
+        "a file": "reviews.csv",
+        "an empty folder": "empty",
+        "a curve": "curve",
+        "a model for answers": "answers",
+        "a Hub name": "owner/name",
+        "no name": "",
+        "a long name": "x" * 5000,
+        "a name of dots": "...",
+        "a null device": "/dev/null",
+        "a URL": "https://x/y",
+        "control characters": "\x1b[31m",
+        "a file of weights": "model/model.safetensors",
+    }.items():
+        for command in (
+            ("train", *TRAIN[3:], *REVIEWS, *OUT, "--model", model),
+            ("evaluate", model, "--on", "dev.csv", *OUT),
+            ("doctor", "--model", model),
+        ):
+            yield Case(
+                kind="models",
+                name=f"{what}, {command[0]}",
+                argv=command,
+                make=lambda folder: (folder / "empty").mkdir(),
+                ends=EITHER if what == "a model for answers" else (2,),
+            )

@@ -13,8 +13,45 @@ from benchmarks.fuzz.ways import OUT, REVIEWS, WAYS
 from benchmarks.fuzz.world import TRAIN
 
 _EACH = 5  # of every way to damage a file
-_ODD: tuple[Any, ...] = (None, True, -1, 0, 1e308, 2**70, float("nan"), "", "\x00", "\x1b[31m[red]", "x" * 1000, [], {}, [[]], {"a": {}}, "１", " ")
-_PIECES = (b"\x00", b"\xff\xfe", b'"', b"\n", b"\r", b",", b"[", b"{", b"}", b"]", b":", b"\\u", b"-", b"nan", b"1e999", b"\xf0\x9f", b"=", b"'")
+_ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    2**70,
+    float("nan"),
+    "",
+    "\x00",
+    "\x1b[31m[red]",
+    "x" * 1000,
+    [],
+    {},
+    [[]],
+    {"a": {}},
+    "１",
+    " ",
+)
+_PIECES = (
+    b"\x00",
+    b"\xff\xfe",
+    b'"',
+    b"\n",
+    b"\r",
+    b",",
+    b"[",
+    b"{",
+    b"}",
+    b"]",
+    b":",
+    b"\\u",
+    b"-",
+    b"nan",
+    b"1e999",
+    b"\xf0\x9f",
+    b"=",
+    b"'",
+)
 
 # A file of the world, the command that reads it, and where that may write.
 _FILES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -45,7 +82,14 @@ def cases() -> Iterator[Case]:
         ways = {"bytes": _bytes, "values": _values} if name.endswith(".json") else {"bytes": _bytes}
         for way, damage in ways.items():
             for seed in range(_EACH):
-                yield Case(kind="mutants", name=f"{name}, {way} {seed}", argv=argv, make=_damaged(name, damage, seed), ends=EITHER, writes=(writes,))
+                yield Case(
+                    kind="mutants",
+                    name=f"{name}, {way} {seed}",
+                    argv=argv,
+                    make=_damaged(name, damage, seed),
+                    ends=EITHER,
+                    writes=(writes,),
+                )
 
 
 def _damaged(name: str, damage: Callable[[bytes, random.Random], bytes], seed: int) -> Callable[[Path], None]:

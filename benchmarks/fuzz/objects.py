@@ -60,7 +60,15 @@ def _documents() -> Iterator[Case]:
         "yaml": "- text: a\n  label: b\n- text: c\n  label: d\n",
     }
     yield from in_turn("json", "bad.json", bad, [*LABELLED, "unlabelled"])
-    yield from in_turn("json rows skipped", "bad.json", {k: v for k, v in bad.items() if k not in ("an object of 20 MB",)}, ["stream", "train"], ends=(2,), by=1, more=("--skip-bad-rows",))
+    yield from in_turn(
+        "json rows skipped",
+        "bad.json",
+        {k: v for k, v in bad.items() if k not in ("an object of 20 MB",)},
+        ["stream", "train"],
+        ends=(2,),
+        by=1,
+        more=("--skip-bad-rows",),
+    )
     fine: dict[str, Content] = {
         "a byte order mark": b"\xef\xbb\xbf" + whole.encode(),
         "a key twice": whole.replace('{"text"', '{"text": "first", "text"'),
@@ -92,7 +100,19 @@ def _lines() -> Iterator[Case]:
         "blank lines": b"\n\n\n",
     }
     yield from in_turn("jsonl", "bad.jsonl", bad, [*LABELLED, *UNLABELLED])
-    yield from in_turn("jsonl rows skipped", "skip.jsonl", {k: v + _LINES for k, v in bad.items() if k not in ("nothing", "blank lines", "an array", "a trailing comma") and isinstance(v, str)}, ["split", "train", "stream", "data", "evaluate"], ends=FINE, more=("--skip-bad-rows",), by=1)
+    yield from in_turn(
+        "jsonl rows skipped",
+        "skip.jsonl",
+        {
+            k: v + _LINES
+            for k, v in bad.items()
+            if k not in ("nothing", "blank lines", "an array", "a trailing comma") and isinstance(v, str)
+        },
+        ["split", "train", "stream", "data", "evaluate"],
+        ends=FINE,
+        more=("--skip-bad-rows",),
+        by=1,
+    )
 
 
 def _values() -> Iterator[Case]:
@@ -119,8 +139,12 @@ def _values() -> Iterator[Case]:
         for what, value in values.items():
             contents[f"{what} as a {column}"] = _LINES + json.dumps({**_ROWS[0], column: value}) + "\n"
             contents[f"{what} as every {column}"] = "".join(json.dumps({**row, column: value}) + "\n" for row in _ROWS)
-        yield from in_turn("values", "v.jsonl", contents, ["train", "eval", "split", "eval-on", "data", "evaluate"], ends=EITHER)
-    more: dict[str, Content] = {f"{what} as a text": json.dumps({"text": value}) + "\n" + _LINES for what, value in values.items()}
+        yield from in_turn(
+            "values", "v.jsonl", contents, ["train", "eval", "split", "eval-on", "data", "evaluate"], ends=EITHER, by=1
+        )
+    more: dict[str, Content] = {
+        f"{what} as a text": json.dumps({"text": value}) + "\n" + _LINES for what, value in values.items()
+    }
     yield from in_turn("values", "u.jsonl", more, UNLABELLED, ends=EITHER, by=1)
 
 
@@ -128,11 +152,15 @@ def _squad(question: Any = None, paragraph: Any = None, article: Any = None) -> 
     """Questions of which the first one is changed."""
     context = "the film was good . the plot was bad ."
     good = [
-        {"id": f"q{i}", "question": "the film is ?", "answers": [{"text": "good", "answer_start": 13}]} for i in range(8)
+        {"id": f"q{i}", "question": "the film is ?", "answers": [{"text": "good", "answer_start": 13}]}
+        for i in range(8)
     ]
     questions = good if question is None else [question, *good]
     inner = {"context": context, "qas": questions} if paragraph is None else paragraph
-    others = [{"title": f"t{i}", "paragraphs": [{"context": f"{context} {i}", "qas": [{**good[0], "id": f"o{i}"}]}]} for i in range(4)]
+    others = [
+        {"title": f"t{i}", "paragraphs": [{"context": f"{context} {i}", "qas": [{**good[0], "id": f"o{i}"}]}]}
+        for i in range(4)
+    ]
     outer = {"title": "t", "paragraphs": [inner]} if article is None else article
     return json.dumps({"version": "1.1", "data": [*others[:1], outer, *others[1:]]})
 
@@ -175,16 +203,50 @@ def _questions() -> Iterator[Case]:
         "paragraphs are null": _squad(article={"title": "t", "paragraphs": None}),
         "an article is null": _squad(article=[]),
         "a title is a number": _squad(article={"title": 7, "paragraphs": [{"context": "a b", "qas": [base]}]}),
-        "half of a character in a context": _squad(paragraph={"context": "the \ud800 was bad", "qas": [answer("bad", 10)]}),
-        "a context of 400,000 words": _squad(paragraph={"context": "the film " * 2 * 10**5, "qas": [answer("film", 4)]}),
+        "half of a character in a context": _squad(
+            paragraph={"context": "the \ud800 was bad", "qas": [answer("bad", 10)]}
+        ),
+        "a context of 400,000 words": _squad(
+            paragraph={"context": "the film " * 2 * 10**5, "qas": [answer("film", 4)]}
+        ),
         "a question of ten thousand words": _squad({**base, "question": "the film " * 10**4}),
         "a data that is empty": json.dumps({"version": "1.1", "data": []}),
-        "articles without a question": json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "a", "qas": []}]}]}),
+        "articles without a question": json.dumps(
+            {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "a", "qas": []}]}]}
+        ),
     }
     ways = {
-        "train": ("train", "--data", "q.json", "--model", "answers", "--max-steps", "1", "--max-length", "24", "--reg", "none", *OUT),
+        "train": (
+            "train",
+            "--data",
+            "q.json",
+            "--model",
+            "answers",
+            "--max-steps",
+            "1",
+            "--max-length",
+            "24",
+            "--reg",
+            "none",
+            *OUT,
+        ),
         "split": ("split", "--data", "q.json", "--task", "question-answering", "--output", "out/s.json"),
-        "eval": ("train", "--data", "squad.json", "--eval", "q.json", "--model", "answers", "--max-steps", "1", "--max-length", "24", "--reg", "none", *OUT),
+        "eval": (
+            "train",
+            "--data",
+            "squad.json",
+            "--eval",
+            "q.json",
+            "--model",
+            "answers",
+            "--max-steps",
+            "1",
+            "--max-length",
+            "24",
+            "--reg",
+            "none",
+            *OUT,
+        ),
         "data": ("data", "--data", "q.json", "--task", "question-answering", "--model", "model", "--json"),
     }
     order = list(ways.items())
@@ -192,25 +254,104 @@ def _questions() -> Iterator[Case]:
         for place in range(2):
             way, argv = order[(number + place * (1 + number // 4 % 3)) % len(order)]
             skip = ("--skip-bad-rows",) if place else ()
-            yield Case(kind="questions", name=f"{what}, {way}", argv=(*argv, *skip), make=put("q.json", content), ends=EITHER)
+            yield Case(
+                kind="questions", name=f"{what}, {way}", argv=(*argv, *skip), make=put("q.json", content), ends=EITHER
+            )
     for what, argv in {
-        "questions for a model that classifies": (*TRAIN, "--data", "squad.json", "--model", "model", "--task", "classification", *OUT),
+        "questions for a model that classifies": (
+            *TRAIN,
+            "--data",
+            "squad.json",
+            "--model",
+            "model",
+            "--task",
+            "classification",
+            *OUT,
+        ),
         "texts to be answered": (*TRAIN, "--data", "reviews.csv", "--task", "question-answering", *OUT),
         "a column to label questions": (*TRAIN, "--data", "squad.json", "--label-column", "x", *OUT),
-        "questions as unlabelled text": (*TRAIN, "--data", "reviews.csv", "--reg", "rdrop", "--unlabelled", "squad.json", *OUT),
-        "texts beside questions": ("train", "--data", "squad.json", "--model", "answers", "--unlabelled", "more.txt", *OUT),
+        "questions as unlabelled text": (
+            *TRAIN,
+            "--data",
+            "reviews.csv",
+            "--reg",
+            "rdrop",
+            "--unlabelled",
+            "squad.json",
+            *OUT,
+        ),
+        "texts beside questions": (
+            "train",
+            "--data",
+            "squad.json",
+            "--model",
+            "answers",
+            "--unlabelled",
+            "more.txt",
+            *OUT,
+        ),
         "questions to classify": WAYS["eval"]("squad.json"),
-        "more stride than there is room": ("train", "--data", "squad.json", "--model", "answers", "--max-length", "24", "--stride", "100", *OUT),
-        "no room for a passage": ("train", "--data", "squad.json", "--model", "answers", "--max-length", "4", "--stride", "1", *OUT),
+        "more stride than there is room": (
+            "train",
+            "--data",
+            "squad.json",
+            "--model",
+            "answers",
+            "--max-length",
+            "24",
+            "--stride",
+            "100",
+            *OUT,
+        ),
+        "no room for a passage": (
+            "train",
+            "--data",
+            "squad.json",
+            "--model",
+            "answers",
+            "--max-length",
+            "4",
+            "--stride",
+            "1",
+            *OUT,
+        ),
     }.items():
         yield Case(kind="questions", name=what, argv=argv)
     mrqa = [
         {"header": {"dataset": "x"}},
-        {"context": "the film was good", "qas": [{"qid": "1", "question": "?", "detected_answers": [{"char_spans": [[13, 16]]}]}]},
+        {
+            "context": "the film was good",
+            "qas": [{"qid": "1", "question": "?", "detected_answers": [{"char_spans": [[13, 16]]}]}],
+        },
     ]
-    for what, spans in {"beyond the end": [[0, 99]], "reversed": [[9, 3]], "a text": "0", "null": None, "floats": [[0.5, 1.5]], "three": [[0, 1, 2]], "huge": [[2**70, 2**71]]}.items():
-        changed = [mrqa[0], {**mrqa[1], "qas": [{"qid": "1", "question": "?", "detected_answers": [{"char_spans": spans}]}]}]
+    for what, spans in {
+        "beyond the end": [[0, 99]],
+        "reversed": [[9, 3]],
+        "a text": "0",
+        "null": None,
+        "floats": [[0.5, 1.5]],
+        "three": [[0, 1, 2]],
+        "huge": [[2**70, 2**71]],
+    }.items():
+        changed = [
+            mrqa[0],
+            {**mrqa[1], "qas": [{"qid": "1", "question": "?", "detected_answers": [{"char_spans": spans}]}]},
+        ]
         content = "".join(json.dumps(row) + "\n" for row in changed)
-        yield Case(kind="questions", name=f"MRQA with spans, {what}", argv=("split", "--data", "m.jsonl", "--task", "question-answering", "--output", "out/s.json"), make=put("m.jsonl", content))
-    for what, content in {"a header alone": json.dumps(mrqa[0]) + "\n", "a header twice": (json.dumps(mrqa[0]) + "\n") * 2, "no qas": json.dumps(mrqa[0]) + '\n{"context": "a"}\n'}.items():
-        yield Case(kind="questions", name=f"MRQA, {what}", argv=("split", "--data", "m.jsonl", "--output", "out/s.json"), make=put("m.jsonl", content))
+        yield Case(
+            kind="questions",
+            name=f"MRQA with spans, {what}",
+            argv=("split", "--data", "m.jsonl", "--task", "question-answering", "--output", "out/s.json"),
+            make=put("m.jsonl", content),
+        )
+    for what, content in {
+        "a header alone": json.dumps(mrqa[0]) + "\n",
+        "a header twice": (json.dumps(mrqa[0]) + "\n") * 2,
+        "no qas": json.dumps(mrqa[0]) + '\n{"context": "a"}\n',
+    }.items():
+        yield Case(
+            kind="questions",
+            name=f"MRQA, {what}",
+            argv=("split", "--data", "m.jsonl", "--output", "out/s.json"),
+            make=put("m.jsonl", content),
+        )

@@ -13,7 +13,30 @@ _READ = {
     "grid": ("curve", "--grid", "bad.toml", "--dry-run", *OUT),
     "paper": ("reproduce", "half", "--grid", "bad.toml", "--dry-run"),
 }
-_VALUES = ("nan", "inf", "-inf", "-1", "0", "1e400", "9" * 400, "9" * 5000, "true", "''", "[]", "{}", "[[]]", "1979-05-27", "07:32:00", "'\\u0000'", '"\\u0000"', "'nan'", "[1, 'a']", '"\\u001b[31m"', "0x" + "f" * 40, '"""\n\n"""')
+_VALUES = (
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "0",
+    "1e400",
+    "9" * 400,
+    "9" * 5000,
+    "true",
+    "''",
+    "[]",
+    "{}",
+    "[[]]",
+    "1979-05-27",
+    "07:32:00",
+    "'\\u0000'",
+    '"\\u0000"',
+    "'nan'",
+    "[1, 'a']",
+    '"\\u001b[31m"',
+    "0x" + "f" * 40,
+    '"""\n\n"""',
+)
 
 
 def cases() -> Iterator[Case]:
@@ -56,7 +79,13 @@ def _files() -> Iterator[Case]:
     }
     for what, content in bad.items():
         for way in _READ:
-            yield Case(kind="toml", name=f"{what}, {way}", argv=_READ[way], make=put("bad.toml", content), light=way == "recipe")
+            yield Case(
+                kind="toml",
+                name=f"{what}, {way}",
+                argv=_READ[way],
+                make=put("bad.toml", content),
+                light=way == "recipe",
+            )
     for way, argv in _READ.items():
         for what, text in {"nothing": "", "comments": "# nothing\n"}.items():
             ends = (2,) if way == "paper" else EITHER
@@ -72,22 +101,84 @@ def _files() -> Iterator[Case]:
 
 def _keys() -> Iterator[Case]:
     """Keys that there are not, and values that they do not take."""
-    typos = (("recipe", "labeled_frac = 0.5", "did you mean 'labelled_frac'?"), ("recipe", "lerning_rate = 1", ""), ("recipe", "epoch = 1", "'epochs'"))
-    typos += (("grid", "budget = [1]", "'budgets'"), ("grid", "method = ['none']", "'methods'"), ("grid", "sed = 1", "'seeds'"))
+    typos = (
+        ("recipe", "labeled_frac = 0.5", "did you mean 'labelled_frac'?"),
+        ("recipe", "lerning_rate = 1", ""),
+        ("recipe", "epoch = 1", "'epochs'"),
+    )
+    typos += (
+        ("grid", "budget = [1]", "'budgets'"),
+        ("grid", "method = ['none']", "'methods'"),
+        ("grid", "sed = 1", "'seeds'"),
+    )
     for way, line, says in typos:
-        yield Case(kind="toml keys", name=f"{line}, {way}", argv=_READ[way], make=put("bad.toml", line + "\n"), says=says, light=True)
-    keys = ("seed", "alpha", "data", "eval_on", "skip_bad_rows", "labelled_frac", "ratio", "max_length", "batch_size", "unlabelled", "label_map", "encoding", "precision")
+        yield Case(
+            kind="toml keys",
+            name=f"{line}, {way}",
+            argv=_READ[way],
+            make=put("bad.toml", line + "\n"),
+            says=says,
+            light=True,
+        )
+    keys = (
+        "seed",
+        "alpha",
+        "data",
+        "eval_on",
+        "skip_bad_rows",
+        "labelled_frac",
+        "ratio",
+        "max_length",
+        "batch_size",
+        "unlabelled",
+        "label_map",
+        "encoding",
+        "precision",
+    )
     for number, key in enumerate(keys):
         for place in range(5):
             value = _VALUES[(number * 5 + place) % len(_VALUES)]
-            text = "\n".join(line for line in RECIPE.splitlines() if not line.startswith(f"{key} =")) + f"\n{key} = {value}\n"
-            yield Case(kind="toml keys", name=f"{key} = {value[:20]!r} ({len(value)}), recipe", argv=_READ["recipe"], make=put("bad.toml", text), ends=EITHER)
-    keys = ("name", "budgets", "methods", "seeds", "batch", "steps", "output", "base", "search", "ratio", "match", "epochs", "select", "test", "jobs")
+            text = (
+                "\n".join(line for line in RECIPE.splitlines() if not line.startswith(f"{key} ="))
+                + f"\n{key} = {value}\n"
+            )
+            yield Case(
+                kind="toml keys",
+                name=f"{key} = {value[:20]!r} ({len(value)}), recipe",
+                argv=_READ["recipe"],
+                make=put("bad.toml", text),
+                ends=EITHER,
+            )
+    keys = (
+        "name",
+        "budgets",
+        "methods",
+        "seeds",
+        "batch",
+        "steps",
+        "output",
+        "base",
+        "search",
+        "ratio",
+        "match",
+        "epochs",
+        "select",
+        "test",
+        "jobs",
+    )
     for number, key in enumerate(keys):
         for place in range(3):
             value = _VALUES[(number * 3 + place) % len(_VALUES)]
-            text = f"{key} = {value}\n" + "\n".join(line for line in GRID.splitlines() if not line.startswith((f"{key} =", f"[{key}]")))
-            yield Case(kind="toml keys", name=f"{key} = {value[:20]!r} ({len(value)}), grid", argv=_READ["grid"][:-2], make=put("bad.toml", text.replace('output = "out"', "") if key == "output" else text), ends=EITHER)
+            text = f"{key} = {value}\n" + "\n".join(
+                line for line in GRID.splitlines() if not line.startswith((f"{key} =", f"[{key}]"))
+            )
+            yield Case(
+                kind="toml keys",
+                name=f"{key} = {value[:20]!r} ({len(value)}), grid",
+                argv=_READ["grid"][:-2],
+                make=put("bad.toml", text.replace('output = "out"', "") if key == "output" else text),
+                ends=EITHER,
+            )
     changes = {
         "a task without data": ('data = "reviews.csv", ', ""),
         "a score without a dot": ('"in_domain.accuracy"', '"accuracy"'),
@@ -112,4 +203,10 @@ def _keys() -> Iterator[Case]:
     }
     for what, (old, new) in changes.items():
         ends = FINE if "title" in what or "line end" in what else EITHER
-        yield Case(kind="toml keys", name=f"{what}, paper", argv=_READ["paper"], make=put("bad.toml", PAPER.replace(old, new)), ends=ends)
+        yield Case(
+            kind="toml keys",
+            name=f"{what}, paper",
+            argv=_READ["paper"],
+            make=put("bad.toml", PAPER.replace(old, new)),
+            ends=ends,
+        )

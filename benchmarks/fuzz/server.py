@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOM = 3 * 2**30  # of addresses beyond those of the imports: a guard for the machine; what is judged is the memory in use
+ROOM = (
+    3 * 2**30
+)  # of addresses beyond those of the imports: a guard for the machine; what is judged is the memory in use
 FILES = 3 * 2**30
 WALL = 300
 _READ_ANYTHING = (1 << 1) | (1 << 2)  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
@@ -75,7 +77,14 @@ class Server:
         self._process.wait()
 
     def run(
-        self, argv: Sequence[str], folder: Path, scratch: Path, *, stdout: str = "", encoding: str = "", seconds: int = 60
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        scratch: Path,
+        *,
+        stdout: str = "",
+        encoding: str = "",
+        seconds: int = 60,
     ) -> Done:
         """Run `ssl-pdr ARGV`, or `benchmarks.fuzz.world` where there is none.
 
@@ -140,8 +149,8 @@ def _enter(asked: dict[str, Any]) -> None:
         os.dup2(opened, number)
         os.close(opened)
     if asked["encoding"]:
-        sys.stdout.reconfigure(encoding=asked["encoding"])  # type: ignore[union-attr]
-        sys.stderr.reconfigure(encoding=asked["encoding"])  # type: ignore[union-attr]
+        sys.stdout.reconfigure(encoding=asked["encoding"], errors="strict")  # type: ignore[union-attr]
+        sys.stderr.reconfigure(encoding=asked["encoding"], errors="backslashreplace")  # type: ignore[union-attr]
     os.chdir(asked["folder"])
     os.environ["TMPDIR"], tempfile.tempdir = str(scratch / "tmp"), None
     _obey_permissions()
@@ -217,8 +226,25 @@ def import_all() -> None:
 
     quiet(verbose=False)  # as every command does before it imports transformers
     for name in (
-        *("evaluation", "experiment", "materials", "methods", "diagnostics", "provenance", "data.checks", "data.pydocs"),
-        *("cli.live", "cli.curve_view", "cli.corpus_view", "cli.paper_view", "curves.engine", "curves.grid_file", "curves.local"),
+        *(
+            "evaluation",
+            "experiment",
+            "materials",
+            "methods",
+            "diagnostics",
+            "provenance",
+            "data.checks",
+            "data.pydocs",
+        ),
+        *(
+            "cli.live",
+            "cli.curve_view",
+            "cli.corpus_view",
+            "cli.paper_view",
+            "curves.engine",
+            "curves.grid_file",
+            "curves.local",
+        ),
         *("report.curve_report", "report.inspection", "report.theory_plot", "report.relative_drop", "paper.reproduce"),
     ):
         importlib.import_module(f"ssl_pdr.{name}")

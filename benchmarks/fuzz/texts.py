@@ -12,7 +12,14 @@ from benchmarks.fuzz.world import TRAIN, rows, table
 
 _GOOD = table()
 _HEAD = "text,label\n"
-_HOSTILE = ("[red]bad[/red]", "\x1b[31mred\x1b[0m\x1b]0;title\x07", "<script>alert(1)</script>", "[/]", "{0} %s ${HOME}", ":smile: 🙂 \u202egnp")
+_HOSTILE = (
+    "[red]bad[/red]",
+    "\x1b[31mred\x1b[0m\x1b]0;title\x07",
+    "<script>alert(1)</script>",
+    "[/]",
+    "{0} %s ${HOME}",
+    ":smile: 🙂 \u202egnp",
+)
 
 
 def cases() -> Iterator[Case]:
@@ -51,7 +58,21 @@ def _encodings() -> Iterator[Case]:
     }
     yield from in_turn("encoding", "good.csv", right, LABELLED, ends=FINE)
     yield from each("encoding", "old.csv", {"CR alone": _GOOD.replace("\n", "\r").encode()}, WAYS, ends=EITHER)
-    for encoding in ("utf-9", "", "idna", "base64", "rot13", "hex", "undefined", "utf_8_sig", "unicode_escape", "punycode", "zip", "raw_unicode_escape", "mbcs"):
+    for encoding in (
+        "utf-9",
+        "",
+        "idna",
+        "base64",
+        "rot13",
+        "hex",
+        "undefined",
+        "utf_8_sig",
+        "unicode_escape",
+        "punycode",
+        "zip",
+        "raw_unicode_escape",
+        "mbcs",
+    ):
         yield Case(
             kind="encoding",
             name=f"--encoding {encoding or '(empty)'}",
@@ -66,7 +87,14 @@ def _encodings() -> Iterator[Case]:
             make=put("l.csv", accented.encode("latin-1")),
             ends=FINE if encoding in ("latin-1", "cp1252") else EITHER if encoding == "utf-7" else (2,),
         )
-    yield from each("encoding", "b.csv", {"bad rows skipped": accented.encode("latin-1")}, ["split", "train", "unlabelled"], ends=EITHER, more=("--skip-bad-rows",))
+    yield from each(
+        "encoding",
+        "b.csv",
+        {"bad rows skipped": accented.encode("latin-1")},
+        ["split", "train", "unlabelled"],
+        ends=EITHER,
+        more=("--skip-bad-rows",),
+    )
 
 
 def _tables() -> Iterator[Case]:
@@ -97,11 +125,63 @@ def _tables() -> Iterator[Case]:
         "a git lfs pointer": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
     }
     yield from in_turn("csv", "bad.csv", bad, LABELLED)
-    yield from each("csv rows skipped", "skip.csv", {k: bad[k] for k in ("a row that is too short", "an open quote", "an empty text", "one enormous field", "a quote inside")}, ["split", "train", "evaluate"], ends=EITHER, more=("--skip-bad-rows",))
-    yield from in_turn("csv", "unlabelled.csv", {k: bad[k] for k in ("nothing", "a header alone", "an open quote", "a column twice", "one enormous field", "quotes alone", "blank lines")}, UNLABELLED)
-    shifted = {k: v.replace(",", "\t") if isinstance(v, str) else v for k, v in bad.items() if k not in ("tabs", "semicolons", "an open quote", "a quote inside", "quotes alone", "html", "one enormous field", "one enormous header")}
+    yield from each(
+        "csv rows skipped",
+        "skip.csv",
+        {
+            k: bad[k]
+            for k in (
+                "a row that is too short",
+                "an open quote",
+                "an empty text",
+                "one enormous field",
+                "a quote inside",
+            )
+        },
+        ["split", "train", "evaluate"],
+        ends=EITHER,
+        more=("--skip-bad-rows",),
+    )
+    yield from in_turn(
+        "csv",
+        "unlabelled.csv",
+        {
+            k: bad[k]
+            for k in (
+                "nothing",
+                "a header alone",
+                "an open quote",
+                "a column twice",
+                "one enormous field",
+                "quotes alone",
+                "blank lines",
+            )
+        },
+        UNLABELLED,
+    )
+    shifted = {
+        k: v.replace(",", "\t") if isinstance(v, str) else v
+        for k, v in bad.items()
+        if k
+        not in (
+            "tabs",
+            "semicolons",
+            "an open quote",
+            "a quote inside",
+            "quotes alone",
+            "html",
+            "one enormous field",
+            "one enormous header",
+        )
+    }
     yield from in_turn("tsv", "bad.tsv", shifted, LABELLED, by=1)
-    yield from each("tsv", "quotes.tsv", {"quotes mean nothing in it": _GOOD.replace(",", "\t") + '"open\tpos\n'}, ["split", "train"], ends=FINE)
+    yield from each(
+        "tsv",
+        "quotes.tsv",
+        {"quotes mean nothing in it": _GOOD.replace(",", "\t") + '"open\tpos\n'},
+        ["split", "train"],
+        ends=FINE,
+    )
 
 
 def _columns() -> Iterator[Case]:
@@ -150,10 +230,30 @@ def _documents() -> Iterator[Case]:
     for what, content in paragraphs.items():
         argv = (*WAYS["unlabelled"]("p.txt"), "--split-documents", "paragraph")
         yield Case(kind="txt", name=f"{what}, by paragraph", argv=argv, make=put("p.txt", content))
-    yield Case(kind="txt", name="a word of four million letters", argv=WAYS["unlabelled"]("w.txt"), make=put("w.txt", "a" * 4 * 10**6 + "\nfine\n"), ends=FINE)
-    yield Case(kind="txt", name="a text of 700,000 words", argv=WAYS["unlabelled"]("w.txt"), make=put("w.txt", "film " * (7 * 10**5) + "\n"), ends=FINE)
-    yield Case(kind="txt", name="a text of 700,000 words, in windows", argv=(*WAYS["unlabelled"]("w.txt"), "--long-documents", "windows"), make=put("w.txt", "film " * (7 * 10**5) + "\n"), ends=EITHER)
-    yield from each("txt", "labelled.txt", {"as labelled data": "a text\nanother\n"}, ["train", "split", "eval", "evaluate"])
+    yield Case(
+        kind="txt",
+        name="a word of four million letters",
+        argv=WAYS["unlabelled"]("w.txt"),
+        make=put("w.txt", "a" * 4 * 10**6 + "\nfine\n"),
+        ends=FINE,
+    )
+    yield Case(
+        kind="txt",
+        name="a text of 700,000 words",
+        argv=WAYS["unlabelled"]("w.txt"),
+        make=put("w.txt", "film " * (7 * 10**5) + "\n"),
+        ends=FINE,
+    )
+    yield Case(
+        kind="txt",
+        name="a text of 700,000 words, in windows",
+        argv=(*WAYS["unlabelled"]("w.txt"), "--long-documents", "windows"),
+        make=put("w.txt", "film " * (7 * 10**5) + "\n"),
+        ends=EITHER,
+    )
+    yield from each(
+        "txt", "labelled.txt", {"as labelled data": "a text\nanother\n"}, ["train", "split", "eval", "evaluate"]
+    )
     same = "".join(f"{text}\n" for text, _ in rows(40))
     yield from each("txt", "same.txt", {"nothing but training texts": same}, ["unlabelled"])
 
@@ -162,7 +262,9 @@ def _labels() -> Iterator[Case]:
     """Classes that are none."""
 
     def labelled(label: object) -> str:
-        return _HEAD + "".join(f"{text},{label if not callable(label) else label(i)}\n" for i, (text, _) in enumerate(rows(24)))
+        return _HEAD + "".join(
+            f"{text},{label if not callable(label) else label(i)}\n" for i, (text, _) in enumerate(rows(24))
+        )
 
     bad: dict[str, Content] = {
         "empty": labelled(""),
@@ -185,16 +287,38 @@ def _labels() -> Iterator[Case]:
         "an entailment without agreement": labelled(lambda i: ["-", "entailment"][i % 2]),
         "true and false": labelled(lambda i: bool(i % 2)),
     }
-    yield from in_turn("labels", "bad.csv", bad, ["train", "split", "data"], ends=EITHER, by=3)
+    yield from in_turn("labels", "bad.csv", bad, ["train", "split", "data"], ends=EITHER)
     yield from in_turn("labels", "bad.csv", bad, ["eval", "eval-on", "evaluate"], ends=EITHER, by=1)
     for number in (99_000, 150_000):
-        yield Case(kind="labels", name=f"{number:,} classes", argv=("split", "--data", "many.csv", "--output", "out/s.json"), make=put("many.csv", _many(number)), ends=EITHER)
-    yield Case(kind="labels", name="3,000 classes, train", argv=(*TRAIN, "--data", "many.csv", *OUT), make=put("many.csv", _many(3_000)), ends=EITHER)
+        yield Case(
+            kind="labels",
+            name=f"{number:,} classes",
+            argv=("split", "--data", "many.csv", "--output", "out/s.json"),
+            make=put("many.csv", _many(number)),
+            ends=EITHER,
+        )
+    yield Case(
+        kind="labels",
+        name="3,000 classes, train",
+        argv=(*TRAIN, "--data", "many.csv", *OUT),
+        make=put("many.csv", _many(3_000)),
+        ends=EITHER,
+    )
     for entry in ("pos", "=", "pos=", "=neg", "nothing=neg", "pos=neg", "pos=a=b", "\x1b=x"):
-        yield Case(kind="labels", name=f"--label-map {entry!r}", argv=("split", "--data", "reviews.csv", "--label-map", entry, "--output", "out/s.json"), ends=EITHER)
+        yield Case(
+            kind="labels",
+            name=f"--label-map {entry!r}",
+            argv=("split", "--data", "reviews.csv", "--label-map", entry, "--output", "out/s.json"),
+            ends=EITHER,
+        )
     twice = ("split", "--data", "reviews.csv", "--label-map", "pos=a", "--label-map", "pos=b", "--output", "out/s.json")
     yield Case(kind="labels", name="--label-map of one label twice", argv=twice, says="twice")
-    for option, value in (("--labelled-count", "33"), ("--labelled-count", "1"), ("--labelled-per-class", "17"), ("--labelled-frac", "1e-9")):
+    for option, value in (
+        ("--labelled-count", "33"),
+        ("--labelled-count", "1"),
+        ("--labelled-per-class", "17"),
+        ("--labelled-frac", "1e-9"),
+    ):
         argv = ("split", "--data", "reviews.csv", option, value, "--output", "out/s.json")
         yield Case(kind="labels", name=f"a budget that cannot be, {option} {value}", argv=argv)
 
@@ -214,11 +338,30 @@ def _markup() -> Iterator[Case]:
         content = _HEAD + "".join(f"{text} {hostile},{hostile}{label}\n" for text, label in rows(24))
         argvs = [WAYS["data"]("h.csv")[:-1], WAYS["train"]("h.csv"), WAYS["split"]("h.csv")]
         for argv in argvs:
-            yield Case(kind="markup", name=f"number {number}, {argv[0]}", argv=argv, make=put("h.csv", content), ends=FINE)
-        yield Case(kind="markup", name=f"number {number}, as a label that is not known", argv=WAYS["evaluate"]("h.csv"), make=put("h.csv", content))
+            yield Case(
+                kind="markup", name=f"number {number}, {argv[0]}", argv=argv, make=put("h.csv", content), ends=FINE
+            )
+        yield Case(
+            kind="markup",
+            name=f"number {number}, as a label that is not known",
+            argv=WAYS["evaluate"]("h.csv"),
+            make=put("h.csv", content),
+        )
         header = put("h.csv", f"{hostile},b\n1,2\n")
         yield Case(kind="markup", name=f"number {number}, as a column", argv=WAYS["split"]("h.csv"), make=header)
         name = f"{hostile.replace('/', '')}.csv"
-        yield Case(kind="markup", name=f"number {number}, as a file", argv=WAYS["data"](name)[:-1], make=put(name, _GOOD), ends=FINE)
+        yield Case(
+            kind="markup",
+            name=f"number {number}, as a file",
+            argv=WAYS["data"](name)[:-1],
+            make=put(name, _GOOD),
+            ends=FINE,
+        )
         yield Case(kind="markup", name=f"number {number}, as a file that is not there", argv=WAYS["train"](name))
-        yield Case(kind="markup", name=f"number {number}, as a set", argv=("evaluate", "run", "--on", name, "--output", "out"), make=put(name, _GOOD), ends=FINE)
+        yield Case(
+            kind="markup",
+            name=f"number {number}, as a set",
+            argv=("evaluate", "run", "--on", name, "--output", "out"),
+            make=put(name, _GOOD),
+            ends=FINE,
+        )

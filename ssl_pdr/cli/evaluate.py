@@ -11,6 +11,7 @@ import typer
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.files import is_there
 
 
 @config_options(
@@ -58,7 +59,7 @@ def evaluate_command(
     folder = RunFolder(Path(source))
     options = read_options(given)
     before: dict[str, Any] | None = None
-    if folder.is_run:
+    if is_there(source) and folder.is_run:
         trained, result = folder.read_finished()
         before = _in_domain(result, folder.result)
         config = make_config(_to_read(trained), options, {"model": str(folder.model.absolute())})
@@ -102,7 +103,7 @@ def _refuse_a_missing_folder(source: str) -> None:
     """A mistyped folder is no Hub name: nobody should wait for the Hub to say so."""
     path = Path(source)
     in_a_folder = path.parent.name != "" and path.parent.is_dir()
-    if not path.expanduser().exists() and (source.startswith((".", "/", "~")) or in_a_folder):
+    if not is_there(path) and (source.startswith((".", "/", "~")) or in_a_folder):
         raise OutputError(
             f"there is no folder {source}; expected that of a finished run or of a model, or a name on the Hub"
         )
@@ -112,7 +113,9 @@ def _in_domain(result: Any, file: Path) -> dict[str, Any]:
     """The scores of a run's own held-out rows, which those on further sets are compared with."""
     try:
         scores = result["scores"]["in_domain"]
-        plain = all(isinstance(score, int | float) for score in scores.values())
+        plain = all(isinstance(score, int | float) for score in scores.values()) and bool(
+            {"accuracy", "f1"} & {*scores}
+        )
     except (KeyError, TypeError, AttributeError):
         plain = False
     if not plain:

@@ -207,5 +207,8 @@ def _are_answers(value: Any) -> bool:
         and isinstance(starts, list)
         and len(texts) == len(starts)
         and all(isinstance(text, str) for text in texts)
-        and all(isinstance(start, int | np.integer) and not isinstance(start, bool) and 0 <= start < _FAR for start in starts)
+        and all(
+            isinstance(start, int | np.integer) and not isinstance(start, bool) and 0 <= start < _FAR
+            for start in starts
+        )
     )

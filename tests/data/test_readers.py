@@ -544,8 +544,12 @@ def test_json_values_that_are_too_long(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_texts_in_parquet_that_are_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_lines, "LONGEST_ROW", 50)
-    pa.parquet.write_table(pa.table({"text": ["a", "ä" * 50, "b" * 51], "n": [1, 2, 3]}), path := tmp_path / "a.parquet")
-    assert error(path).endswith("row 3 has a text of more than 50 characters, expected shorter ones; cut long documents" + HINT)
+    pa.parquet.write_table(
+        pa.table({"text": ["a", "ä" * 50, "b" * 51], "n": [1, 2, 3]}), path := tmp_path / "a.parquet"
+    )
+    assert error(path).endswith(
+        "row 3 has a text of more than 50 characters, expected shorter ones; cut long documents" + HINT
+    )
     rows, tally = skipped(path)
     assert [number for number, _ in rows] == [1, 2]
     assert tally == {"rows that are too long": 1}
