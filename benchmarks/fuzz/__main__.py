@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks.fuzz import binaries, folders, mutants, objects, options, places, recipes, texts
+from benchmarks.fuzz import binaries, folders, models, mutants, objects, options, places, recipes, texts
 from benchmarks.fuzz.case import Bench, Case, Verdict
 from benchmarks.report import RESULTS, show, write
 
-_ROOMS = (options, recipes, texts, objects, binaries, places, folders, mutants)
+_ROOMS = (options, recipes, texts, objects, binaries, places, folders, models, mutants)
 
 
 def all_cases() -> list[Case]:
@@ -93,13 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--case", help="run this one only, and show what it says")
     parser.add_argument("--kind", nargs="+", help="these kinds only; nothing is written")
-    parser.add_argument("--sample", type=int, metavar="N", help="only so many of each kind; nothing is written")
+    parser.add_argument("--sample", type=int, metavar="N", help="only so many of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="cases at the same time")
     parser.add_argument("--list", action="store_true", help="name the cases only")
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
-    cases = all_cases()
+    cases = every = all_cases()
     if asked.kind:
         cases = [case for case in cases if case.kind in asked.kind]
     if asked.case:
@@ -123,9 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         columns,
         [(kind, *(f"{value:g}" for value in facts.values())) for kind, facts in kinds.items()],
     )
-    if not (asked.case or asked.kind or asked.sample):
+    if not (asked.case or asked.kind):
         facts = {
             "cases": len(cases),
+            "of": len(every),
             "failed": failed,
             "wall_seconds": round(time.perf_counter() - began),
             "kinds": kinds,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fuzz.case import EITHER, FINE, Case
-from benchmarks.fuzz.ways import LABELLED, OUT, UNLABELLED, WAYS, Content, each, in_turn, put
+from benchmarks.fuzz.ways import LABELLED, OUT, WAYS, Content, each, in_turn, put
 from benchmarks.fuzz.world import TRAIN, rows, table
 
 _GIBIBYTE = 2**30
@@ -93,9 +93,9 @@ def _parquet() -> Iterator[Case]:
     many = ["film " * 4000] * 10_000
     bomb = parquet({"text": many, "label": ["a", "b"] * 5_000})
     yield from each("bombs", "b.parquet", {"200 MB of one text in parquet": bomb}, ["split"], ends=EITHER)
-    large = parquet({"text": ["x" * (300 * 2**20), "b", "c", "d"], "label": ["a", "b", "a", "b"]}, compression="zstd")
+    large = parquet({"text": ["x" * (200 * 2**20), "b", "c", "d"], "label": ["a", "b", "a", "b"]}, compression="zstd")
     yield from each(
-        "bombs", "l.parquet", {"a text of 300 MB in parquet": large}, ["split", "train", "unlabelled"], ends=EITHER
+        "bombs", "l.parquet", {"a text of 200 MB in parquet": large}, ["split", "train", "unlabelled"], ends=EITHER
     )
 
 

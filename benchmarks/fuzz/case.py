@@ -27,7 +27,7 @@ class Case:
         kind: of badness; counted by it.
         name: what it is, unique within its kind.
         argv: of `ssl-pdr`, in a folder as `world` makes it.
-        make: puts what is bad there.
+        make: puts what is bad there; by default nothing.
         ends: exit codes that it may have.
         says: what its line of error has to say.
         light: the command must fail before it imports torch.
@@ -39,7 +39,7 @@ class Case:
     kind: str
     name: str
     argv: tuple[str, ...]
-    make: Callable[[Path], None] = lambda folder: None
+    make: Callable[[Path], object] = Path.exists
     ends: tuple[int, ...] = BAD
     says: str = ""
     light: bool = False
@@ -142,10 +142,14 @@ def _faults(case: Case, done: Done) -> Iterator[str]:
         yield f"its message does not say {case.says!r}"
     if done.code == 0 and errors:
         yield "an error, and exit code 0"
-    if found := _CONTROL.search(out + err):
-        yield f"a control character, {found[0]!r}"
     if case.light and done.torch:
         yield "torch was imported before the error"
+    yield from _output_faults(case, done, out, err)
+
+
+def _output_faults(case: Case, done: Done, out: str, err: str) -> Iterator[str]:
+    if found := _CONTROL.search(out + err):
+        yield f"a control character, {found[0]!r}"
     if done.code == 0 and "--json" in case.argv and not case.stdout:
         try:
             json.loads(out)

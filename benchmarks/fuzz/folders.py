@@ -1,4 +1,4 @@
-"""What runs, splits, curves and models leave on disk, damaged."""
+"""What runs, splits and curves leave on disk, damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.fuzz.ways import OUT, REVIEWS, put
 from benchmarks.fuzz.world import TRAIN
 
 _DEEP = "[" * 100_000
-_JSONS: dict[str, str | bytes] = {
+JSONS: dict[str, str | bytes] = {
     "nothing": b"",
     "null": "null",
     "a list": "[]",
@@ -25,7 +25,7 @@ _JSONS: dict[str, str | bytes] = {
     "null bytes": b"\x00" * 50,
     "a number of many digits": "9" * 10_000,
 }
-_SHALLOW = {what: content for what, content in _JSONS.items() if content != _DEEP}
+_SHALLOW = {what: content for what, content in JSONS.items() if content != _DEEP}
 
 
 def cases() -> Iterator[Case]:
@@ -33,10 +33,9 @@ def cases() -> Iterator[Case]:
     yield from _splits()
     yield from _runs()
     yield from _curves()
-    yield from _models()
 
 
-def change(name: str, how: Callable[[Any], Any]) -> Callable[[Path], None]:
+def change(name: str, how: Callable[[Any], Any]) -> Callable[[Path], object]:
     """Read JSON, change it, write it back."""
 
     def make(folder: Path) -> None:
@@ -48,7 +47,8 @@ def change(name: str, how: Callable[[Any], Any]) -> Callable[[Path], None]:
     return make
 
 
-def _set(**values: Any) -> Callable[[Any], Any]:
+def set_keys(**values: Any) -> Callable[[Any], Any]:
+    """With other values."""
     return lambda content: {**content, **values}
 
 
@@ -59,7 +59,7 @@ def _without(key: str) -> Callable[[Any], Any]:
 def _splits() -> Iterator[Case]:
     argv = (*TRAIN, *REVIEWS, "--split", "split.json", *OUT)
 
-    def signed(**values: Any) -> Callable[[Path], None]:
+    def signed(**values: Any) -> Callable[[Path], object]:
         """Changed, with a hash that is right."""
 
         def how(content: Any) -> Any:
@@ -70,12 +70,12 @@ def _splits() -> Iterator[Case]:
 
         return change("split.json", how)
 
-    for what, content in _JSONS.items():
+    for what, content in JSONS.items():
         yield Case(kind="splits", name=what, argv=argv, make=put("split.json", content))
     keys = ("format", "version", "hash", "runs", "seed", "data_hash")
     for key in keys:
         yield Case(kind="splits", name=f"without {key}", argv=argv, make=change("split.json", _without(key)))
-        yield Case(kind="splits", name=f"{key} is null", argv=argv, make=change("split.json", _set(**{key: None})))
+        yield Case(kind="splits", name=f"{key} is null", argv=argv, make=change("split.json", set_keys(**{key: None})))
     odd: dict[str, Any] = {
         "null": None,
         "a text": "x",
@@ -149,9 +149,17 @@ def _runs() -> Iterator[Case]:
                 kind="runs",
                 name=f"result.json: {key} is {what}",
                 argv=evaluate,
-                make=change("run/result.json", _set(**{key: value})),
+                make=change("run/result.json", set_keys(**{key: value})),
                 ends=EITHER,
             )
+    yield from _scores()
+    yield from _configs()
+    yield from _checkpoints()
+    yield from _no_runs()
+
+
+def _scores() -> Iterator[Case]:
+    evaluate = ("evaluate", "run", "--on", "dev.csv", *OUT)
     for what, scores in {
         "nothing": {},
         "nan": {"in_domain": {"accuracy": float("nan")}},
@@ -164,9 +172,15 @@ def _runs() -> Iterator[Case]:
                 kind="runs",
                 name=f"scores of {what}{', plot' if argv is not evaluate else ''}",
                 argv=argv,
-                make=change("run/result.json", _set(scores=scores)),
+                make=change("run/result.json", set_keys(scores=scores)),
                 ends=EITHER,
             )
+
+
+def _configs() -> Iterator[Case]:
+    evaluate = ("evaluate", "run", "--on", "dev.csv", *OUT)
+    inspect = ("inspect", "run", "--rows", "1", "--plot", "out/x.svg")
+    resume = ("train", "--resume", "half")
     tomls: dict[str, str | bytes] = {
         "nothing": "",
         "no TOML": "x",
@@ -208,6 +222,10 @@ def _runs() -> Iterator[Case]:
             make=put("run/config.toml", content),
             writes=("run",),
         )
+
+
+def _checkpoints() -> Iterator[Case]:
+    resume = ("train", "--resume", "half")
     for name in (
         "optimizer.pt",
         "scheduler.pt",
@@ -235,6 +253,10 @@ def _runs() -> Iterator[Case]:
                 ends=EITHER,
                 writes=("half",),
             )
+
+
+def _no_runs() -> Iterator[Case]:
+    """Places that hold no run, or another kind of one."""
     for what, argv in {
         "a finished run": ("train", "--resume", "run"),
         "nothing": ("train", "--resume", "nothing"),
@@ -281,7 +303,7 @@ def _runs() -> Iterator[Case]:
 
 def _curves() -> Iterator[Case]:
     report = ("report", "curve")
-    for what, content in _JSONS.items():
+    for what, content in JSONS.items():
         yield Case(
             kind="curves",
             name=f"curve.json: {what}",
@@ -318,7 +340,7 @@ def _curves() -> Iterator[Case]:
                 kind="curves",
                 name=f"curve.json: {key} is {what}",
                 argv=report,
-                make=change("curve/curve.json", _set(**{key: value})),
+                make=change("curve/curve.json", set_keys(**{key: value})),
                 ends=EITHER,
                 writes=("curve",),
             )
@@ -344,7 +366,7 @@ def _curves() -> Iterator[Case]:
                 kind="curves",
                 name=f"a cell: {key} is {what}",
                 argv=report,
-                make=change(cell, _set(**{key: value})),
+                make=change(cell, set_keys(**{key: value})),
                 ends=EITHER,
                 writes=("curve",),
             )
@@ -360,7 +382,7 @@ def _curves() -> Iterator[Case]:
             kind="curves",
             name=f"a cell: scores of {what}",
             argv=report,
-            make=change(cell, _set(scores=scores)),
+            make=change(cell, set_keys(scores=scores)),
             ends=EITHER,
             writes=("curve",),
         )
@@ -373,10 +395,16 @@ def _curves() -> Iterator[Case]:
             kind="curves",
             name=f"a cell: a log of {what}",
             argv=report,
-            make=change(cell, _set(log=log)),
+            make=change(cell, set_keys(log=log)),
             ends=EITHER,
             writes=("curve",),
         )
+
+    yield from _no_curves()
+
+
+def _no_curves() -> Iterator[Case]:
+    report = ("report", "curve")
 
     def empty(folder: Path) -> None:
         shutil.rmtree(folder / "curve" / "cells")
@@ -399,7 +427,7 @@ def _curves() -> Iterator[Case]:
         "a long name": "x" * 5000,
     }.items():
         yield Case(kind="curves", name=f"report of {what}", argv=("report", folder))
-    for what, content in _JSONS.items():
+    for what, content in JSONS.items():
         yield Case(
             kind="curves",
             name=f"curve over curve.json: {what}",
@@ -407,128 +435,3 @@ def _curves() -> Iterator[Case]:
             make=put("out/curve.json", content),
             ends=EITHER,
         )
-
-
-def _models() -> Iterator[Case]:
-    train = (*TRAIN, *REVIEWS, *OUT)
-    evaluate = ("evaluate", "model", "--on", "dev.csv", *OUT)
-    doctor = ("doctor", "--model", "model", "--json")
-    data = ("data", "reviews.csv", "--model", "model")
-    for number, name in enumerate(("config.json", "tokenizer.json", "tokenizer_config.json")):
-        for place, (what, content) in enumerate(_JSONS.items()):
-            argv = (train, evaluate, data, doctor if number == 0 else train)[(number + place) % 4]
-            yield Case(
-                kind="models",
-                name=f"{name}: {what}, {argv[0]}",
-                argv=argv,
-                make=put(f"model/{name}", content),
-                ends=EITHER if name == "tokenizer_config.json" else (2,) if argv is not data or number else EITHER,
-            )
-    weights: dict[str, Callable[[bytes], bytes]] = {
-        "nothing": lambda good: b"",
-        "cut": lambda good: good[: len(good) // 2],
-        "cut in its header": lambda good: good[:20],
-        "a header of a huge length": lambda good: b"\xff" * 8 + good[8:],
-        "a header of 4 GB": lambda good: (2**32).to_bytes(8, "little") + good[8:],
-        "random": lambda good: b"\x13\x37" * 5000,
-        "a header that is no JSON": lambda good: good[:8] + b"x" * 50 + good[58:],
-        "pickle": lambda good: b"\x80\x04cos\nsystem\n(S'true'\ntR.",
-        "no tensors": lambda good: (2).to_bytes(8, "little") + b"{}",
-        "not finite": lambda good: good[:-4000] + b"\x00\x00\xc0\x7f" * 1000,
-    }
-    for what, how in weights.items():
-
-        def damage(folder: Path, how: Callable[[bytes], bytes] = how) -> None:
-            path = folder / "model" / "model.safetensors"
-            path.write_bytes(how(path.read_bytes()))
-
-        for argv in (train, evaluate):
-            yield Case(
-                kind="models",
-                name=f"model.safetensors: {what}, {argv[0]}",
-                argv=argv,
-                make=damage,
-                ends=EITHER if what in ("not finite", "no tensors") else (2,),
-            )
-
-    def pickled(folder: Path) -> None:
-        (folder / "model" / "model.safetensors").rename(folder / "model" / "pytorch_model.bin")
-
-    def gone(name: str) -> Callable[[Path], None]:
-        return lambda folder: (folder / "model" / name).unlink()
-
-    for what, make in {
-        "pickled weights alone": pickled,
-        "no weights": gone("model.safetensors"),
-        "no config": gone("config.json"),
-        "no tokenizer": gone("tokenizer.json"),
-    }.items():
-        for argv in (train, evaluate, doctor):
-            yield Case(kind="models", name=f"{what}, {argv[0]}", argv=argv, make=make)
-    configs: dict[str, dict[str, Any]] = {
-        "an unknown architecture": {"model_type": "mystery"},
-        "a model for images": {"model_type": "vit"},
-        "no architecture": {"model_type": None},
-        "another architecture": {"model_type": "roberta"},
-        "a decoder": {"model_type": "gpt2"},
-        "hidden_size 0": {"hidden_size": 0},
-        "hidden_size that heads do not divide": {"hidden_size": 17},
-        "hidden_size -1": {"hidden_size": -1},
-        "hidden_size a text": {"hidden_size": "x"},
-        "hidden_size 1e12": {"hidden_size": 10**12},
-        "no layers": {"num_hidden_layers": 0},
-        "a million layers": {"num_hidden_layers": 10**6},
-        "fewer words": {"vocab_size": 5},
-        "more words": {"vocab_size": 10**9},
-        "no positions": {"max_position_embeddings": 0},
-        "three positions": {"max_position_embeddings": 3},
-        "an unknown activation": {"hidden_act": "mystery"},
-        "dropout of 2": {"hidden_dropout_prob": 2.0},
-        "dropout of nan": {"hidden_dropout_prob": float("nan")},
-        "labels that do not fit": {"id2label": {"0": "a"}, "label2id": {"a": 7}},
-        "labels with markup": {
-            "id2label": {"0": "[red]\x1b[31m", "1": "</script>"},
-            "label2id": {"[red]\x1b[31m": 0, "</script>": 1},
-        },
-        "remote code": {"auto_map": {"AutoModelForSequenceClassification": "evil.Evil"}},
-        "a dtype that is none": {"dtype": "float7"},
-        "pad_token_id beyond": {"pad_token_id": 10**6},
-        "initializer_range nan": {"initializer_range": float("nan")},
-    }
-    for number, (what, values) in enumerate(configs.items()):
-        for argv in ((train, evaluate), (train, doctor))[number % 2]:
-            yield Case(
-                kind="models",
-                name=f"{what}, {argv[0]}",
-                argv=argv,
-                make=change("model/config.json", _set(**values)),
-                ends=EITHER,
-            )
-    for what, model in {
-        "nothing": "nothing",
-        "nothing here": "./nothing",
-        "a file": "reviews.csv",
-        "an empty folder": "empty",
-        "a curve": "curve",
-        "a model for answers": "answers",
-        "a Hub name": "owner/name",
-        "no name": "",
-        "a long name": "x" * 5000,
-        "a name of dots": "...",
-        "a null device": "/dev/null",
-        "a URL": "https://x/y",
-        "control characters": "\x1b[31m",
-        "a file of weights": "model/model.safetensors",
-    }.items():
-        for command in (
-            ("train", *TRAIN[3:], *REVIEWS, *OUT, "--model", model),
-            ("evaluate", model, "--on", "dev.csv", *OUT),
-            ("doctor", "--model", model),
-        ):
-            yield Case(
-                kind="models",
-                name=f"{what}, {command[0]}",
-                argv=command,
-                make=lambda folder: (folder / "empty").mkdir(),
-                ends=EITHER if what == "a model for answers" else (2,),
-            )

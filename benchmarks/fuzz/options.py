@@ -200,7 +200,7 @@ def _commands() -> Iterator[Case]:
             name=name or f"{len(argv)} words",
             argv=argv,
             light=True,
-            says="Did you mean" if argv in (("trian",),) else "",
+            says="Did you mean" if argv == ("trian",) else "",
         )
     for argv in (("--help",), ("train", "--help"), ("--version",), ("curve", "-h"), ("reproduce", "--help")):
         yield Case(kind="commands", name=" ".join(argv), argv=argv, light=True, ends=FINE)

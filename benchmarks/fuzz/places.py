@@ -22,16 +22,19 @@ def cases() -> Iterator[Case]:
     yield from _terminals()
 
 
+def _nothing(folder: Path) -> None:
+    """As the world is."""
+
+
 def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
 def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's name may be no longer than 100 bytes
+    folder = os.open(path.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(path.name)
-    os.chdir(here)
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")  # a socket's name may be no longer than 100 bytes
+    os.close(folder)
 
 
 def _forbidden(path: Path) -> None:
@@ -39,11 +42,11 @@ def _forbidden(path: Path) -> None:
     path.chmod(0)
 
 
-def _link(to: str) -> Callable[[Path], None]:
+def _link(to: str) -> Callable[[Path], object]:
     return lambda path: path.symlink_to(to)
 
 
-def _folder(*names: str, mode: int = 0o755) -> Callable[[Path], None]:
+def _folder(*names: str, mode: int = 0o755) -> Callable[[Path], object]:
     def make(path: Path) -> None:
         path.mkdir()
         for name in names:
@@ -54,7 +57,7 @@ def _folder(*names: str, mode: int = 0o755) -> Callable[[Path], None]:
 
 
 def _special() -> Iterator[Case]:
-    kinds: dict[str, Callable[[Path], None]] = {
+    kinds: dict[str, Callable[[Path], object]] = {
         "a folder": _folder(),
         "a fifo": _fifo,
         "a socket": _socket,
@@ -92,19 +95,19 @@ def _special() -> Iterator[Case]:
             argv=(*TRAIN, *REVIEWS, "--split", "s.json", *OUT),
             make=put("s.json", make),
         )
-    folders: dict[str, Callable[[Path], None]] = {
+    folders: dict[str, Callable[[Path], object]] = {
         "empty": _folder(),
         "without data": _folder("notes.md"),
         "hidden files alone": _folder(".a.csv"),
         "forbidden": _folder("train.csv", mode=0),
         "no train part": _folder("test.csv"),
         "parts of another shape": lambda path: (
-            (_folder("train.csv")(path), (path / "test.csv").write_text("a,b\n1,2\n")) and None
+            (_folder("train.csv")(path), (path / "test.csv").write_text("a,b\n1,2\n"))
         ),
-        "a part that is a folder": lambda path: (_folder()(path), (path / "train.csv").mkdir()) and None,
-        "a part that is a fifo": lambda path: (_folder()(path), os.mkfifo(path / "train.csv")) and None,
+        "a part that is a folder": lambda path: (_folder()(path), (path / "train.csv").mkdir()),
+        "a part that is a fifo": lambda path: (_folder()(path), os.mkfifo(path / "train.csv")),
         "a part that is a link to nothing": lambda path: (
-            (_folder()(path), (path / "train.csv").symlink_to("nothing")) and None
+            (_folder()(path), (path / "train.csv").symlink_to("nothing"))
         ),
     }
     for what, make in folders.items():
@@ -208,7 +211,7 @@ def _names() -> Iterator[Case]:
 
 def _outputs() -> Iterator[Case]:
     """Where nothing can be written, or nothing ought to be. No place lies outside of the case's folder: who runs this may be root."""
-    places: dict[str, tuple[str, Callable[[Path], None]]] = {
+    places: dict[str, tuple[str, Callable[[Path], object]]] = {
         "a file": ("place", put("place", "x")),
         "below a file": ("place/run", put("place", "x")),
         "a folder with other files": ("place", put("place/notes.txt", "x")),
@@ -219,11 +222,11 @@ def _outputs() -> Iterator[Case]:
         "a link to nothing": ("place", put("place", _link("no/where"))),
         "a fifo": ("place", put("place", _fifo)),
         "a socket": ("place", put("place", _socket)),
-        "too long a name": ("x" * 300, lambda folder: None),
-        "too long a path": ("/".join(["x" * 200] * 30), lambda folder: None),
-        "empty": ("", lambda folder: None),
-        "a finished run": ("run", lambda folder: None),
-        "an unfinished run": ("half", lambda folder: None),
+        "too long a name": ("x" * 300, _nothing),
+        "too long a path": ("/".join(["x" * 200] * 30), _nothing),
+        "empty": ("", _nothing),
+        "a finished run": ("run", _nothing),
+        "an unfinished run": ("half", _nothing),
         "other people's config.toml": ("place", put("place/config.toml", "[tool]\nx = 1\n")),
     }
     commands: dict[str, Callable[[str], tuple[str, ...]]] = {
@@ -268,7 +271,7 @@ def _outputs() -> Iterator[Case]:
                 "scores.json",
             )
             yield Case(kind="outputs", name=f"{what}, {command}", argv=argv(place), make=make, ends=ends, writes=writes)
-    forbidden: dict[str, Callable[[Path], None]] = {
+    forbidden: dict[str, Callable[[Path], object]] = {
         "a run whose folder may not be written": lambda folder: (folder / "run").chmod(0o555),
         "a run whose model may not be read": lambda folder: (folder / "run" / "model" / "model.safetensors").chmod(0),
         "a run whose result may not be read": lambda folder: (folder / "run" / "result.json").chmod(0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from benchmarks.fuzz.case import EITHER, FINE, Case
@@ -74,8 +75,8 @@ def _files() -> Iterator[Case]:
         "a folder": lambda path: path.mkdir(),
         "a link to itself": lambda path: path.symlink_to(path.name),
         "/dev/zero": lambda path: path.symlink_to("/dev/zero"),
-        "a fifo": lambda path: __import__("os").mkfifo(path),
-        "forbidden": lambda path: (path.write_text(RECIPE), path.chmod(0)) and None,
+        "a fifo": lambda path: os.mkfifo(path),
+        "forbidden": lambda path: (path.write_text(RECIPE), path.chmod(0)),
     }
     for what, content in bad.items():
         for way in _READ:

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,8 @@ def serve() -> bool:
             return True
         began = Path(asked["scratch"], "began")
         _, status, used = os.wait4(pid, 0)
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # whatever it may have started and left
-        except ProcessLookupError:
-            pass
         before = int(began.read_text()) if began.exists() else 0
         answer = {
             "code": os.waitstatus_to_exitcode(status),
@@ -199,7 +198,7 @@ def command() -> int:
             main()
     except SystemExit as ended:
         code = int(ended.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # as the interpreter would
         traceback.print_exc()
         code = 1
     (scratch / "facts").write_text(json.dumps({"torch": "torch" in sys.modules}), encoding="utf-8")
@@ -259,7 +258,7 @@ def import_all() -> None:
 
 if __name__ == "__main__":
     if "light" in sys.argv:
-        import ssl_pdr.cli
+        pass
     else:
         import_all()
     gc.freeze()

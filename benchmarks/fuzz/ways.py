@@ -9,7 +9,7 @@ from typing import TypeAlias
 from benchmarks.fuzz.case import BAD, Case
 from benchmarks.fuzz.world import TRAIN
 
-Make: TypeAlias = Callable[[Path], None]
+Make: TypeAlias = Callable[[Path], object]
 Content: TypeAlias = str | bytes | Make
 
 OUT = ("--output", "out")

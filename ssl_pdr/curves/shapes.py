@@ -81,18 +81,36 @@ def _list(value: Any) -> bool:
 _OBJECT: Shape = {}
 
 GRID: Shape = {
-    **{"format": whole, "seeds": [whole], "budgets": [share], "methods": [text], "select": text},
+    "format": whole,
+    "seeds": [whole],
+    "budgets": [share],
+    "methods": [text],
+    "select": text,
     **dict.fromkeys(("match", "model", "data_fingerprint"), text),
-    **{"name": _or_null(text), "test?": _or_null(text), "config?": _OBJECT, "search": {"*": _list}},
+    "name": _or_null(text),
+    "test?": _or_null(text),
+    "config?": _OBJECT,
+    "search": {"*": _list},
 }
 CELL: Shape = {
     **dict.fromkeys(("key", "method"), text),
-    **{"format": whole, "status": text, "budget": share, "setting": _OBJECT, "seed": whole},
+    "format": whole,
+    "status": text,
+    "budget": share,
+    "setting": _OBJECT,
+    "seed": whole,
 }
 FAILED_CELL: Shape = {"reason": text}
 FINISHED_CELL: Shape = {
-    **{"scores": {"*": _scores}, "baseline?": {"*": {"*": number}}, "log": _log, "labelled": whole, "steps?": whole},
-    **{"config": _OBJECT, "machine": _OBJECT, "versions": {"*": text}, "split_hash": text},
+    "scores": {"*": _scores},
+    "baseline?": {"*": {"*": number}},
+    "log": _log,
+    "labelled": whole,
+    "steps?": whole,
+    "config": _OBJECT,
+    "machine": _OBJECT,
+    "versions": {"*": text},
+    "split_hash": text,
     "data": {"warnings?": lambda value: value == [] or fits(value, [text]), "fingerprint": text},
     "timing": {"*": number, "load_seconds": number, "train_seconds": number, "evaluate_seconds": number},
 }
