@@ -58,7 +58,8 @@ def parse_setting(setting: str, where: str = "--set") -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"{where} expects key=value, got {setting!r}")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
+        value = found["value"] if len(found) == 1 else text  # a text of several lines may hold other keys
     except (ValueError, RecursionError):
         value = text
     return key, check_value(key, value, where=where)

@@ -127,7 +127,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_for_ever(tmp_path: Path,
 
 
 def test_settings_are_toml_or_text() -> None:
-    for value in ("[" * 100_000, "9" * 10_000):  # no TOML either
+    for value in ("[" * 100_000, "9" * 10_000, "1\nseed=2"):  # no TOML value either
         assert parse_setting(f"data={value}") == ("data", value)
     assert parse_setting("alpha=2") == ("alpha", 2.0)
     assert parse_setting("labelled-frac=0.5") == ("labelled-frac", 0.5)

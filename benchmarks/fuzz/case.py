@@ -87,7 +87,7 @@ class Bench:
         self._number = 0
 
     def __enter__(self) -> Bench:
-        made = self._server(light=False).run([], self.world, self.folder / "making")
+        made = self._server(light=False).run(None, self.world, self.folder / "making")
         if made.code != 0:
             raise RuntimeError(f"the world cannot be made: {made.err.decode(errors='replace')}")
         return self

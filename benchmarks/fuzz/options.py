@@ -133,7 +133,6 @@ def _choices() -> Iterator[Case]:
         ("--div", "power:nan", ""),
         ("--div", "power:1e999", ""),
         ("--div", "power:", ""),
-        ("--div", "power", ""),
         ("--reg", "", ""),
         ("--div", "kl:1", ""),
     ):

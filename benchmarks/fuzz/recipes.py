@@ -65,7 +65,6 @@ def _files() -> Iterator[Case]:
         "a number of many digits": "seed = " + "9" * 100_000,
         "an open text": 'data = "' + "x" * 10**6,
         "control characters": "data = 'a\x1b[31m'\n",
-        "CR alone": "seed = 1\rlr = 2\r",
         "20 MB of comments": "# comment\n" * (2 * 2**20) + "seed = x\n",
         "half of a character": 'data = "\\ud800"\n',
         "a table in place of a key": "[data]\nx = 1\n",

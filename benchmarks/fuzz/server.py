@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ class Server:
 
     def run(
         self,
-        argv: Sequence[str],
+        argv: Sequence[str] | None,
         folder: Path,
         scratch: Path,
         *,
@@ -87,7 +87,7 @@ class Server:
         encoding: str = "",
         seconds: int = 60,
     ) -> Done:
-        """Run `ssl-pdr ARGV`, or `benchmarks.fuzz.world` where there is none.
+        """Run `ssl-pdr ARGV`, or `benchmarks.fuzz.world` where there is no ARGV.
 
         Args:
             argv: of the command.
@@ -100,12 +100,17 @@ class Server:
         assert self._process.stdin
         assert self._process.stdout
         (scratch / "tmp").mkdir(parents=True, exist_ok=True)
-        asked = {"argv": list(argv), "folder": str(folder), "scratch": str(scratch), "seconds": seconds}
+        asked = {
+            "argv": None if argv is None else list(argv),
+            "folder": str(folder),
+            "scratch": str(scratch),
+            "seconds": seconds,
+        }
         self._process.stdin.write(json.dumps({**asked, "stdout": stdout, "encoding": encoding}) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the server died of: ssl-pdr {' '.join(argv)}")
+            raise RuntimeError(f"the server died of: ssl-pdr {' '.join(argv or ())}")
         done = json.loads(answer)
         try:
             facts = json.loads((scratch / "facts").read_text(encoding="utf-8"))
@@ -115,14 +120,14 @@ class Server:
         return Done(**done, torch=facts["torch"], out=out, err=(scratch / "err").read_bytes())
 
 
-def serve() -> bool:
-    """Answer requests; True in a fork, whose own work follows."""
+def serve() -> Callable[[], None] | None:
+    """Answer requests; in a fork, what it has to do."""
     for line in sys.stdin:
         asked = json.loads(line)
         pid = os.fork()
         if pid == 0:
             _enter(asked)
-            return True
+            return make_it if asked["argv"] is None else run_it
         began = Path(asked["scratch"], "began")
         _, status, used = os.wait4(pid, 0)
         with suppress(ProcessLookupError):
@@ -134,7 +139,7 @@ def serve() -> bool:
             "peak": max(used.ru_maxrss * 1024 - before, 0),
         }
         print(json.dumps(answer), file=sys.__stdout__, flush=True)
-    return False
+    return None
 
 
 def _enter(asked: dict[str, Any]) -> None:
@@ -160,7 +165,7 @@ def _enter(asked: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(WALL)
-    sys.argv = ["ssl-pdr", *asked["argv"]]
+    sys.argv = ["ssl-pdr", *(asked["argv"] or ())]
 
 
 def _pages(place: int) -> int:
@@ -183,25 +188,32 @@ def _obey_permissions() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def command() -> int:
-    """What `python -m ssl_pdr` does, and a note of what it has imported; its exit code."""
+def run_it() -> None:
+    """What `python -m ssl_pdr` does."""
     from ssl_pdr.cli import main
 
-    scratch = Path(os.environ["TMPDIR"]).parent
+    main()
+
+
+def make_it() -> None:
+    """The world."""
+    from benchmarks.fuzz.world import make_world
+
+    make_world(Path.cwd())
+
+
+def _obey(work: Callable[[], None]) -> int:
+    """Do it, and note what was imported; the exit code."""
     code = 0
     try:
-        if len(sys.argv) == 1:
-            from benchmarks.fuzz.world import make_world
-
-            make_world(Path.cwd())
-        else:
-            main()
+        work()
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException:  # noqa: BLE001  # as the interpreter would
         traceback.print_exc()
         code = 1
-    (scratch / "facts").write_text(json.dumps({"torch": "torch" in sys.modules}), encoding="utf-8")
+    facts = json.dumps({"torch": "torch" in sys.modules})
+    Path(os.environ["TMPDIR"]).with_name("facts").write_text(facts, encoding="utf-8")
     return code
 
 
@@ -262,5 +274,5 @@ if __name__ == "__main__":
     else:
         import_all()
     gc.freeze()
-    if serve():
-        _leave(command())
+    if work := serve():
+        _leave(_obey(work))

@@ -107,7 +107,8 @@ def parse_search(text: str) -> tuple[str, list[Any]]:
     if not equals or not key or not values.strip():
         raise ConfigError(f"--search expects key=value,value, got {text!r}")
     try:
-        return key, tomllib.loads(f"values = [{values}]")["values"]
+        found = tomllib.loads(f"values = [{values}]")
+        return key, found["values"] if len(found) == 1 else [values]
     except (ValueError, RecursionError):
         return key, [value.strip() for value in values.split(",")]
 

@@ -186,26 +186,23 @@ def _read_documents(path: Path, encoding: str, tally: Counter[str]) -> Iterator[
 def _read_paragraphs(path: Path, encoding: str) -> Iterator[Row | Bad]:
     with open_text(path, encoding) as file:
         kept: list[str] = []
-        bad: Bad | None = None
         first = size = 0
+        skipping = False  # to the end of a paragraph that is bad
         for number, line in clean_lines(file, encoding):
             if not isinstance(line, Bad) and not line.strip():
-                if kept or bad:
-                    yield bad or {"text": " ".join(kept)}
-                kept, bad, size = [], None, 0
-                continue
-            first = first if size else number
-            size += 1 if isinstance(line, Bad) else len(line) + 1
-            if bad is None and isinstance(line, Bad):
-                bad = line
-            elif bad is None and size > text_lines.LONGEST_ROW:
-                bad = too_long(first)
-            if bad:
-                kept = []
-            elif isinstance(line, str):
-                kept.append(line.strip())
-        if kept or bad:
-            yield bad or {"text": " ".join(kept)}
+                if kept:
+                    yield {"text": " ".join(kept)}
+                kept, size, skipping = [], 0, False
+            elif not skipping:
+                first = first if size else number
+                size += 1 if isinstance(line, Bad) else len(line) + 1
+                if isinstance(line, Bad) or size > text_lines.LONGEST_ROW:
+                    yield line if isinstance(line, Bad) else too_long(first)
+                    kept, skipping = [], True
+                else:
+                    kept.append(line.strip())
+        if kept:
+            yield {"text": " ".join(kept)}
 
 
 def _read_tsv(path: Path, encoding: str, tally: Counter[str]) -> Iterator[Row | Bad]:
