@@ -77,7 +77,7 @@ def check_value(key: str, value: Any, *, where: str) -> Any:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; keys are: {', '.join(known)}"
         raise ConfigError(f"{where}: unknown key {key!r}{hint}")
-    if "\0" in str(value):
+    if any("\0" in one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)):
         raise ConfigError(f"{where}: {key} holds a null character, expected none: got {value!r}")
     accepted = [t for t in _members(known[name]) if t is not type(None)]
     if type(value) in accepted:
