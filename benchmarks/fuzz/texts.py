@@ -153,7 +153,6 @@ def _tables() -> Iterator[Case]:
                 "an open quote",
                 "a column twice",
                 "one enormous field",
-                "quotes alone",
                 "blank lines",
             )
         },
