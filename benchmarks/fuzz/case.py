@@ -116,12 +116,13 @@ class Bench:
         allowed = [*(work / name for name in case.writes), self.home / ".cache"]
         foreign = [path for path in changed if not any(path.is_relative_to(place) for place in allowed)]
         left = [] if done.code < 0 else [f"it left {path}" for path in _files(scratch / "tmp")]
-        faults = [*_faults(case, done), *(f"it wrote {path}" for path in sorted(map(str, foreign))[:3]), *left[:1]]
+        faults = [*faults_of(case, done), *(f"it wrote {path}" for path in sorted(map(str, foreign))[:3]), *left[:1]]
         _remove(place)
         return Verdict(case, done, tuple(faults))
 
 
-def _faults(case: Case, done: Done) -> Iterator[str]:
+def faults_of(case: Case, done: Done) -> Iterator[str]:
+    """What is wrong with how a case ended."""
     out, err = (text.decode(case.encoding or "utf-8", "replace") for text in (done.out, done.err))
     if done.code not in case.ends:
         ends = " or ".join(map(str, case.ends))
