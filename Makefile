@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export SSL_PDR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help setup demo curve test lint types format bench faults clean lock audit test-lowest test-newest
+.PHONY: help setup demo curve test lint types format bench faults fuzz clean lock audit test-lowest test-newest
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: setup  ## Measure what a training step costs
 
 faults: setup  ## Kill, starve and cut off real runs, and see that nothing is lost
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
+
+fuzz: setup  ## Give the command line more than a thousand bad inputs
+	$(BIN)/python -m benchmarks.fuzz --jobs 2
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache runs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from ssl_pdr.errors import ConfigError, unknown_name
+from ssl_pdr.files import is_there
 
 # Every switch that a preset sets; an option given by hand wins. `default` is what our own measurements speak for so
 # far, `paper` is the text of Cheng et al. (NAACL 2021), `published-code` what their code does where the text differs.
@@ -344,9 +344,8 @@ def _absolute(spec: str) -> str:
     if name in NAMED_SETS or spec in NAMED_SETS:  # a folder of that name is ./name
         return spec
     for path, rest in ((spec, ""), (name, colon + weight)):
-        place = os.path.expanduser(path)  # noqa: PTH111  # pathlib's fails for the home of nobody, and exists() for long names
-        if path and (any(c in path for c in "*?[") or os.path.exists(place)):  # noqa: PTH110
-            return str(Path(place).absolute()) + rest
+        if path and (any(c in path for c in "*?[") or is_there(path)):
+            return str(Path(path).expanduser().absolute()) + rest
     return spec
 
 

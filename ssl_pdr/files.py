@@ -1,7 +1,8 @@
-"""Files that are whole or not there: written under a temporary name, flushed, renamed; and folders that one process writes to."""
+"""Files that are whole or not there: written under a temporary name, flushed, renamed; read only where they are files; folders that one process has."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,40 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is something at a path, `~` being the home folder; False for names that no file can have, or that nobody may look at.
+
+    Example:
+        >>> is_there("."), is_there("x" * 5000), is_there("~nobody-of-that-name/x")
+        (True, False, False)
+    """
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def check_file(path: Path) -> None:
+    """Refuse a pipe or a device, which could be waited for or read for ever; what is not there, or is a folder, says so itself.
+
+    Raises:
+        OSError: for one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, expected a file")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read, see `check_file`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    check_file(path)
+    return path.read_text(encoding="utf-8")
+
+
 def atomic_write(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path`; a reader sees the old file or the new one, never a part of it.
 
@@ -57,6 +92,7 @@ def atomic_write(path: str | os.PathLike[str], text: str) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
+        check_file(path)  # a device would be gone, and a file in its place
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.errors import ConfigError
+from ssl_pdr.files import read_text
 
 
 def load_recipe(path: str | Path) -> dict[str, Any]:
@@ -36,11 +37,13 @@ def read_toml(path: Path, kind: str, hint: str = "") -> dict[str, Any]:
         ConfigError: in one line, if it cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read the {kind} {path}: {reason}{hint}") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid TOML: a value is nested too deeply") from None
+    except ValueError as error:  # a number of too many digits is no TOMLDecodeError
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -55,8 +58,9 @@ def parse_setting(setting: str, where: str = "--set") -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"{where} expects key=value, got {setting!r}")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"value = {text}")
+        value = found["value"] if len(found) == 1 else text  # a text of several lines may hold other keys
+    except (ValueError, RecursionError):
         value = text
     return key, check_value(key, value, where=where)
 
@@ -73,6 +77,8 @@ def check_value(key: str, value: Any, *, where: str) -> Any:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; keys are: {', '.join(known)}"
         raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+    if any("\0" in one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)):
+        raise ConfigError(f"{where}: {key} holds a null character, expected none: got {value!r}")
     accepted = [t for t in _members(known[name]) if t is not type(None)]
     if type(value) in accepted:
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def test_senseless_values_are_refused_in_one_line(options: dict[str, object], me
         ("batch_size = true", "batch_size must be a whole number, got True"),
         ("ratio = [1]", "ratio must be text or a number"),
         ("alpha = ", "is not valid TOML"),
+        ("alpha = " + "[" * 100_000, "is not valid TOML: a value is nested too deeply"),
+        ("alpha = " + "9" * 10_000, "is not valid TOML: Exceeds the limit"),
     ],
 )
 def test_recipes_are_strict(tmp_path: Path, text: str, message: str) -> None:
@@ -104,12 +107,28 @@ def test_recipes_are_strict(tmp_path: Path, text: str, message: str) -> None:
         load_recipe(path)
 
 
+def test_null_characters_are_refused_for_no_path_can_have_one() -> None:
+    for setting in ('data="a\\u0000b.csv"', 'eval_on=["a\\u0000b.csv"]'):
+        with pytest.raises(ConfigError, match="holds a null character, expected none"):
+            parse_setting(setting)
+
+
 def test_a_missing_recipe_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the recipe .*none.toml: No such file"):
         load_recipe(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize("place", ["a pipe", "/dev/zero"])
+def test_what_is_no_file_is_neither_waited_for_nor_read_for_ever(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "r.toml"
+    os.mkfifo(path) if place == "a pipe" else path.symlink_to(place)
+    with pytest.raises(ConfigError, match="cannot read the recipe .*it is a pipe or a device, expected a file"):
+        load_recipe(path)
+
+
 def test_settings_are_toml_or_text() -> None:
+    for value in ("[" * 100_000, "9" * 10_000, "1\nseed=2"):  # no TOML value either
+        assert parse_setting(f"data={value}") == ("data", value)
     assert parse_setting("alpha=2") == ("alpha", 2.0)
     assert parse_setting("labelled-frac=0.5") == ("labelled-frac", 0.5)
     assert parse_setting("data=./a b.csv") == ("data", "./a b.csv")

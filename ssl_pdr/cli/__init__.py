@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -41,6 +43,8 @@ app.command("reproduce")(reproduce_command)
 app.command("inspect")(inspect_command)
 app.command("doctor")(doctor_command)
 
+_LONGEST = 2000  # characters of an error: it may name columns or keys, and somebody's file may have any number of them
+
 
 @app.callback(invoke_without_command=True)
 def _start(
@@ -64,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with sigterm_raises():
             code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+            sys.stdout.flush()
     except typer.TyperException as error:
         code = _fail(getattr(error, "format_message", error.__str__)() or "no command given; see ssl-pdr --help", 2)
     except PDRError as error:
@@ -72,15 +77,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail("terminated; finished runs and checkpoints are kept", TerminatedRunError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; finished runs and checkpoints are kept", 2)
+    except OSError as error:
+        if _verbose(arguments):
+            raise
+        code = _fail(_of_the_system(error), 2)
     except Exception as error:
-        if "--verbose" in sys.argv or "--verbose" in (arguments or ()):
+        if _verbose(arguments):
             raise
         code = _fail(f"{type(error).__name__}: {error} (unexpected: --verbose shows where; please report it)", 2)
     sys.exit(code or 0)
 
 
+def _verbose(arguments: Sequence[str] | None) -> bool:
+    return "--verbose" in sys.argv or "--verbose" in (arguments or ())
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the operating system refused: a place that cannot be used, or an output that takes no more."""
+    if error.filename is not None:
+        return f"cannot use {error.filename}: {error.strerror}; check the path and its permissions"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO):
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1
+        )  # nobody takes what is left
+        return f"cannot write the output: {error.strerror}"
+    return f"{type(error).__name__}: {error} (unexpected: --verbose shows where; please report it)"
+
+
 def _fail(message: str, code: int, *, speak: bool | None = None) -> int:
     if not (speaks() if speak is None else speak):
         return code
-    print(f"error: {one_line(' '.join(message.split()))}", file=sys.stderr)
+    line = one_line(" ".join(message.split()))
+    print(f"error: {line[:_LONGEST]}{' (cut)' * (len(line) > _LONGEST)}", file=sys.stderr)
     return code

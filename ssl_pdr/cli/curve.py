@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.config import make_config
 from ssl_pdr.errors import DataError, unknown_name
 from ssl_pdr.printing import json_line
 
@@ -154,16 +155,20 @@ def curve_command(
 
     Finished runs are kept: after Ctrl-C the same command goes on, and a larger grid runs only what is new.
     """
+    asked: dict[str, Any] = {}
+    asked |= {"budgets": budget, "methods": method, "seeds": seeds, "search": search, "match": match, "steps": steps}
+    asked |= {"epochs": epochs, "batch": batch, "ratio": ratio, "select": select, "test": test, "name": name}
+    values = _values(grid, {**asked, "output": output, "jobs": jobs}, read_options(given))
+    make_config(values["base"])
+    if engine not in _ENGINES:
+        raise unknown_name("engine", engine, _ENGINES)
+
     from ssl_pdr.cli.live import LiveView, quiet
 
     quiet(verbose=verbose)
     from ssl_pdr.curves.engine import make_plan
     from ssl_pdr.curves.grid_file import make_grid
 
-    asked: dict[str, Any] = {}
-    asked |= {"budgets": budget, "methods": method, "seeds": seeds, "search": search, "match": match, "steps": steps}
-    asked |= {"epochs": epochs, "batch": batch, "ratio": ratio, "select": select, "test": test, "name": name}
-    values = _values(grid, {**asked, "output": output, "jobs": jobs}, read_options(given))
     folder = Path(values.pop("output", None) or _default_output(values["base"]))
     pool, workers = _pool(engine, values.pop("jobs", None))
     wanted = make_grid(values)
@@ -232,8 +237,6 @@ def _pool(engine: str, jobs: int | None) -> tuple[Pool, int]:
     jobs = jobs or devices or max(cores() // 2, 1)
     if engine == "local":
         return LocalPool(jobs, devices), jobs
-    if engine == "ray":
-        from ssl_pdr.curves.on_ray import RayPool
+    from ssl_pdr.curves.on_ray import RayPool
 
-        return RayPool(jobs, gpus=min(devices, 1)), jobs
-    raise unknown_name("engine", engine, _ENGINES)
+    return RayPool(jobs, gpus=min(devices, 1)), jobs

@@ -10,6 +10,7 @@ import typer
 from ssl_pdr.cli.options import config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.files import is_there
 from ssl_pdr.printing import json_line
 
 
@@ -57,9 +58,10 @@ def evaluate_command(
 
     folder = RunFolder(Path(source))
     options = read_options(given)
-    result_of_run: dict[str, Any] = {}
-    if folder.is_run:
-        trained, result_of_run = folder.read_finished()
+    before: dict[str, Any] | None = None
+    if is_there(source) and folder.is_run:
+        trained, result = folder.read_finished()
+        before = _in_domain(result, folder.result)
         config = make_config(_to_read(trained), options, {"model": str(folder.model.absolute())})
         output = folder.evaluation if output is None else output
     else:
@@ -78,7 +80,6 @@ def evaluate_command(
     if plot is not None:
         check_plot(plot)
     with LiveView(enabled=not as_json) as view:
-        before = result_of_run["scores"]["in_domain"] if result_of_run else None
         result = evaluate_model(config.resolved(), on, view, output=output, in_domain=before)
     if plot is not None:
         drops = {name: {"ours": drop, "paper": None} for name, drop in result["relative_drop"].items()}
@@ -102,10 +103,24 @@ def _refuse_a_missing_folder(source: str) -> None:
     """A mistyped folder is no Hub name: nobody should wait for the Hub to say so."""
     path = Path(source)
     in_a_folder = path.parent.name != "" and path.parent.is_dir()
-    if not path.expanduser().exists() and (source.startswith((".", "/", "~")) or in_a_folder):
+    if not is_there(path) and (source.startswith((".", "/", "~")) or in_a_folder):
         raise OutputError(
             f"there is no folder {source}; expected that of a finished run or of a model, or a name on the Hub"
         )
+
+
+def _in_domain(result: Any, file: Path) -> dict[str, Any]:
+    """The scores of a run's own held-out rows, which those on further sets are compared with."""
+    try:
+        scores = result["scores"]["in_domain"]
+        plain = all(isinstance(score, int | float) for score in scores.values()) and bool(
+            {"accuracy", "f1"} & {*scores}
+        )
+    except (KeyError, TypeError, AttributeError):
+        plain = False
+    if not plain:
+        raise OutputError(f"{file} holds no scores of the run; train it anew")
+    return dict(scores)
 
 
 def _to_read(trained: TrainConfig) -> dict[str, Any]:

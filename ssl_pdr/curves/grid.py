@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from ssl_pdr.config import PRESETS, REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig, make_config
+from ssl_pdr.curves.grid_file import MATCHES, check_budget
 from ssl_pdr.divergences import get_divergence
 from ssl_pdr.errors import ConfigError, unknown_name
 from ssl_pdr.methods import build_regularizer
@@ -20,7 +21,6 @@ from ssl_pdr.recipe import parse_setting
 from ssl_pdr.regularizers import list_regularizers
 
 FORMAT = 1
-MATCHES = ("steps", "epochs", "compute")
 # What the grid itself says, so that neither its base nor a method may.
 _OF_THE_GRID = (
     *(
@@ -161,8 +161,7 @@ class Grid:
             if len(set(values)) < len(values):
                 raise ConfigError(f"{kind}: {next(v for v in values if values.count(v) > 1)} was given twice")
         for budget in self.budgets:
-            if not 0 < budget <= 1:
-                raise ConfigError(f"a budget is a share of the labels, above 0 and at most 1; got {budget:g}")
+            check_budget(budget)
         if self.match not in MATCHES:
             raise unknown_name("match", self.match, MATCHES)
         if self.batch < 1 or not 0 < self.ratio < 1000:

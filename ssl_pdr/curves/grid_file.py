@@ -8,15 +8,18 @@ import string
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ssl_pdr.curves.grid import Grid
 from ssl_pdr.errors import ConfigError, unknown_name
 from ssl_pdr.recipe import check_value, read_toml
 
+if TYPE_CHECKING:
+    from ssl_pdr.curves.grid import Grid
+
+MATCHES = ("steps", "epochs", "compute")
 _IS_A: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
-    "a whole number of at least 1": lambda value: type(value) is int and value > 0,
+    "a whole number from 1 to 1000000000": lambda value: type(value) is int and 0 < value <= 10**9,
     "a finite number above 0": lambda value: _is_number(value) and 0 < value < math.inf,
     "a list of numbers": lambda value: isinstance(value, list) and all(map(_is_number, value)),
     "a list of texts": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
@@ -25,7 +28,7 @@ _IS_A: dict[str, Callable[[Any], bool]] = {
 # What a file and the options may say: the fields of a grid, and how it is run.
 _KEYS = {
     **dict.fromkeys(("name", "match", "select", "test", "output"), "text"),
-    **dict.fromkeys(("seeds", "batch", "steps", "jobs"), "a whole number of at least 1"),
+    **dict.fromkeys(("seeds", "batch", "steps", "jobs"), "a whole number from 1 to 1000000000"),
     **dict.fromkeys(("ratio", "epochs"), "a finite number above 0"),
     "budgets": "a list of numbers",
     "methods": "a list of texts",
@@ -71,12 +74,26 @@ def check_keys(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         if not _IS_A[_KEYS[key]](value):
             raise ConfigError(f"{where}: {key} must be {_KEYS[key]}, got {value!r}")
         made[key] = value
+    if made.get("match", "steps") not in MATCHES:
+        raise unknown_name("match", made["match"], MATCHES)
+    for budget in made.get("budgets", ()):
+        check_budget(budget)
     if "base" in made:
         base = made["base"].items()
         made["base"] = {key.replace("-", "_"): check_value(key, value, where=f"{where}, base") for key, value in base}
     if "search" in made:
         made["search"] = dict(_searched(key, several, f"{where}, search") for key, several in made["search"].items())
     return made
+
+
+def check_budget(budget: float) -> None:
+    """Refuse a share of the labels that is none.
+
+    Raises:
+        ConfigError: for one that is not above 0 and at most 1.
+    """
+    if not 0 < budget <= 1:
+        raise ConfigError(f"a budget is a share of the labels, above 0 and at most 1; got {budget:g}")
 
 
 def parse_search(text: str) -> tuple[str, list[Any]]:
@@ -90,8 +107,9 @@ def parse_search(text: str) -> tuple[str, list[Any]]:
     if not equals or not key or not values.strip():
         raise ConfigError(f"--search expects key=value,value, got {text!r}")
     try:
-        return key, tomllib.loads(f"values = [{values}]")["values"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"values = [{values}]")
+        return key, found["values"] if len(found) == 1 else [values]
+    except (ValueError, RecursionError):
         return key, [value.strip() for value in values.split(",")]
 
 
@@ -101,6 +119,8 @@ def make_grid(values: Mapping[str, Any]) -> Grid:
     Raises:
         PDRError: for a grid that is none, see `Grid`.
     """
+    from ssl_pdr.curves.grid import Grid  # which needs torch, and arguments are checked without
+
     made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     if "budgets" in made:
         made["budgets"] = tuple(map(float, made["budgets"]))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.curves.grid import FORMAT
+from ssl_pdr.curves.shapes import CELL, FAILED_CELL, FINISHED_CELL, GRID, fits
 from ssl_pdr.errors import OutputError
-from ssl_pdr.files import atomic_write, is_passing
+from ssl_pdr.files import atomic_write, is_passing, read_text
 
 FINISHED, FAILED = "finished", "failed"
 _GROWS = ("budgets", "methods", "seeds", "name", "test")  # what a later grid in the same folder may add to
-_CELL = {"format", "key", "status", "budget", "method", "setting", "seed"}
-_RESULT = {"scores", "log", "config", "data", "versions", "machine", "timing", "split_hash"}
+_STATUS = {FINISHED: FINISHED_CELL, FAILED: FAILED_CELL}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class CurveFolder:
             raise OutputError(f"{self.path} is a file; expected a folder for the curve")
         grid = json.loads(json.dumps(grid))
         if self.grid.is_file():
-            grid = _joined(read_json(self.grid), grid, self.path)
+            grid = _joined(_read_grid(self.grid), grid, self.path)
         elif self.path.is_dir() and any(path.name != "cells" and not is_passing(path) for path in self.path.iterdir()):
             raise OutputError(f"{self.path} has files in it but is no curve; choose a new folder")
         return dict(grid)
@@ -103,9 +103,9 @@ class CurveFolder:
 
 def is_cell(cell: Any) -> bool:
     """Whether a file's content is a cell from its beginning to its end."""
-    if not isinstance(cell, dict) or not set(cell) >= _CELL or cell["format"] != FORMAT:
+    if not fits(cell, CELL) or cell["format"] != FORMAT or cell["status"] not in _STATUS:
         return False
-    return cell["status"] == FAILED or (cell["status"] == FINISHED and set(cell) >= _RESULT)
+    return fits(cell, _STATUS[cell["status"]])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def read_json(path: Path) -> dict[str, Any]:
         OutputError: in one line, if it is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(content, dict):
         raise OutputError(f"cannot read {path}: expected an object")
@@ -132,12 +132,16 @@ def read_curve(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list
     place = CurveFolder(Path(folder))
     if not place.grid.is_file():
         raise OutputError(f"{folder} holds no curve (no curve.json); expected the folder that ssl-pdr curve wrote")
-    grid = read_json(place.grid)
-    missing = {"format", "budgets", "methods", "seeds", "select"} - set(grid)
-    if missing or grid["format"] != FORMAT:
-        raise OutputError(f"{place.grid} is not of this version of ssl-pdr; make the curve anew in another folder")
+    grid = _read_grid(place.grid)
     cells, warnings = place.read()
     return grid, list(cells.values()), warnings
+
+
+def _read_grid(path: Path) -> dict[str, Any]:
+    grid = read_json(path)
+    if not fits(grid, GRID) or grid["format"] != FORMAT:
+        raise OutputError(f"{path} is not of this version of ssl-pdr; make the curve anew in another folder")
+    return grid
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> dict[str, Any]:

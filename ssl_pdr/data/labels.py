@@ -14,6 +14,7 @@ from ssl_pdr.errors import DataError, unknown_name
 NO_AGREEMENT = "-"  # how NLI sets mark rows on which the annotators did not agree
 _ENTAILMENT = "entailment"
 _WHOLE = re.compile(r"([-+]?\d+)\.0*")
+_NUMBER = re.compile(r"[-+]?\d{1,100}")  # one that int() reads, which neither "²" nor one of 5,000 digits is
 _FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?")
 
 
@@ -69,7 +70,7 @@ class LabelSet:
             raise DataError(f"{name}: no row has a label; a corpus without labels goes to --unlabelled")
         if len(wanted) < 2:
             raise DataError(f"{name} has one class only ({next(iter(wanted))!r}); expected at least 2")
-        numeric = all(label.lstrip("+-").isdigit() for label in wanted)
+        numeric = all(_NUMBER.fullmatch(label) for label in wanted)
         self.names = sorted(wanted, key=int) if numeric else sorted(wanted)
         self._numbers = {label: number for number, label in enumerate(self.names)}
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_pdr.errors import DataError
+from ssl_pdr.files import read_text
 
 _FORMAT = "ssl-pdr label split"
 _VERSION = 2
@@ -50,7 +51,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         DataError: if it is missing, is something else, has another version, or was changed.
     """
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path))
     except OSError as error:
         raise DataError(f"cannot read the split {path}: {error.strerror}; give the file that `save` wrote") from error
     except (ValueError, RecursionError) as error:

@@ -26,6 +26,7 @@ Question: TypeAlias = dict[str, Any]
 
 ANSWERABLE, UNANSWERABLE = 0, 1
 _BATCH = 256
+_FAR = 2**63  # offsets are kept in 64 bits
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -206,5 +207,8 @@ def _are_answers(value: Any) -> bool:
         and isinstance(starts, list)
         and len(texts) == len(starts)
         and all(isinstance(text, str) for text in texts)
-        and all(isinstance(start, int | np.integer) and not isinstance(start, bool) and start >= 0 for start in starts)
+        and all(
+            isinstance(start, int | np.integer) and not isinstance(start, bool) and 0 <= start < _FAR
+            for start in starts
+        )
     )

@@ -15,12 +15,14 @@ from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet
 
 from ssl_pdr.data import text_lines
 from ssl_pdr.data.json_files import read_json, read_json_lines
 from ssl_pdr.data.text_lines import Bad, clean_lines, flaw, open_text, read_lines, shown, too_long
 from ssl_pdr.errors import ConfigError, DataError
+from ssl_pdr.files import check_file
 
 FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
 COMPRESSIONS = (".gz", ".zst")  # of all formats but parquet, which has its own
@@ -126,6 +128,7 @@ def read_rows(path: Path, how: Reading, tally: Counter[str], *, ending: str | No
     number, first_bad, usable = 0, None, False
     ending = ending or file_format(path)
     try:
+        check_file(path)
         for number, row in enumerate(_rows(path, ending, how, tally), 1):
             if not isinstance(row, Bad):
                 usable = True
@@ -183,26 +186,23 @@ def _read_documents(path: Path, encoding: str, tally: Counter[str]) -> Iterator[
 def _read_paragraphs(path: Path, encoding: str) -> Iterator[Row | Bad]:
     with open_text(path, encoding) as file:
         kept: list[str] = []
-        bad: Bad | None = None
         first = size = 0
+        skipping = False  # to the end of a paragraph that is bad
         for number, line in clean_lines(file, encoding):
             if not isinstance(line, Bad) and not line.strip():
-                if kept or bad:
-                    yield bad or {"text": " ".join(kept)}
-                kept, bad, size = [], None, 0
-                continue
-            first = first if size else number
-            size += 1 if isinstance(line, Bad) else len(line) + 1
-            if bad is None and isinstance(line, Bad):
-                bad = line
-            elif bad is None and size > text_lines.LONGEST_ROW:
-                bad = too_long(first)
-            if bad:
-                kept = []
-            elif isinstance(line, str):
-                kept.append(line.strip())
-        if kept or bad:
-            yield bad or {"text": " ".join(kept)}
+                if kept:
+                    yield {"text": " ".join(kept)}
+                kept, size, skipping = [], 0, False
+            elif not skipping:
+                first = first if size else number
+                size += 1 if isinstance(line, Bad) else len(line) + 1
+                if isinstance(line, Bad) or size > text_lines.LONGEST_ROW:
+                    yield line if isinstance(line, Bad) else too_long(first)
+                    kept, skipping = [], True
+                else:
+                    kept.append(line.strip())
+        if kept:
+            yield {"text": " ".join(kept)}
 
 
 def _read_tsv(path: Path, encoding: str, tally: Counter[str]) -> Iterator[Row | Bad]:
@@ -248,13 +248,15 @@ def _header(records: _Records, tally: Counter[str]) -> list[str]:
             continue
         if len(cells) > 1 and not cells[0].strip():
             cells = ["unnamed", *cells[1:]]  # data frames write their index so
+        seen: set[str] = set()
         for i, name in enumerate(cells, 1):
             if not name.strip():
                 raise DataError(
                     f"line {number}, the header, has no name for column {i} of {len(cells)}; name it, or write the file without it"
                 )
-            if name in cells[: i - 1]:
+            if name in seen:
                 raise DataError(f"line {number}, the header, has the column {name!r} twice; expected each name once")
+            seen.add(name)
         return cells
     raise DataError("the file is empty; expected a header and rows")
 
@@ -332,15 +334,33 @@ def _read_parquet(path: Path) -> Iterator[Row | Bad]:
 
 def _batch_rows(batch: Any, before: int) -> Iterator[Row | Bad]:
     try:
-        yield from batch.to_pylist()
+        rows = None if _holds_long(batch) else batch.to_pylist()
+    except (UnicodeDecodeError, OverflowError):
+        rows = None
+    yield from rows or (_only_row(batch.slice(i, 1), before + i + 1) for i in range(len(batch)))
+
+
+def _only_row(batch: Any, number: int) -> Row | Bad:
+    """The row of a batch that has one."""
+    if _holds_long(batch):
+        return Bad(
+            "rows that are too long",
+            f"row {number} has a text of more than {text_lines.LONGEST_ROW:,} characters, expected shorter ones",
+            "cut long documents",
+        )
+    try:
+        row: Row = batch.to_pylist()[0]
     except UnicodeDecodeError:
-        for i in range(len(batch)):
-            try:
-                yield from batch.slice(i, 1).to_pylist()
-            except UnicodeDecodeError:
-                yield Bad(
-                    "rows that are not valid utf-8", f"row {before + i + 1} is not valid utf-8, as parquet has to be"
-                )
+        return Bad("rows that are not valid utf-8", f"row {number} is not valid utf-8, as parquet has to be")
+    except OverflowError as error:
+        return Bad("rows with values out of range", f"row {number} has a value that Python has no room for ({error})")
+    return row
+
+
+def _holds_long(batch: Any) -> bool:
+    """Whether a text is too long to be a row's; asked before it is copied."""
+    texts = [c for c in batch.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type)]
+    return any((pa.compute.max(pa.compute.utf8_length(c)).as_py() or 0) > text_lines.LONGEST_ROW for c in texts)
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ssl_pdr.errors import DataError
 
 # In characters. A longer line, record or JSON value is bad, and is never in memory as a whole.
-LONGEST_ROW = 16 * 2**20
+LONGEST_ROW = 4 * 2**20
 
 # Stands for bytes that are no text: half of a surrogate pair, which no decoder gives.
 _UNDECODABLE = "\udc80"

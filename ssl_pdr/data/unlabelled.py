@@ -18,6 +18,7 @@ from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import Source, read_table, source_name, text_rows
 from ssl_pdr.data.tables import Table
 from ssl_pdr.errors import DataError
+from ssl_pdr.files import is_there
 
 
 class TextStream:
@@ -110,7 +111,7 @@ def parse_weight(spec: str) -> tuple[str, float | None]:
         (('more.jsonl', 0.3), ('owner/name:config', None))
     """
     name, colon, text = spec.rpartition(":")
-    if not colon or not name or Path(spec).expanduser().exists():
+    if not colon or not name or is_there(spec):
         return spec, None
     try:
         weight = float(text)

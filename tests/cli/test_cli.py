@@ -433,3 +433,50 @@ def test_hub_names_need_an_owner_or_a_network(run: Run, basic: list[Any]) -> Non
     code, _, err = run(*basic, "--data", "owner/none")
     assert code == 2
     assert "from the Hub" in one_line(err)
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["train", "--resume"], ["report"]])
+def test_names_that_no_folder_can_have_are_one_line(run: Run, command: list[str]) -> None:
+    code, _, err = run(*command, "x" * 300)
+    assert code == 2
+    assert one_line(err).endswith(": File name too long; check the path and its permissions")
+
+
+def test_no_error_is_longer_than_a_screen(run: Run) -> None:
+    code, _, err = run("train", "--preset", "x" * 100_000)
+    assert code == 2
+    assert one_line(err).startswith("error: unknown preset 'xxx")
+    assert len(err) < 2100
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_takes_no_more_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ssl_pdr", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert one_line(done.stderr) == "error: cannot write the output: No space left on device"
+
+
+def test_terminals_that_know_few_characters_get_what_they_know() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ssl_pdr", "train", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--labelled-frac" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--eval-limit=-1", "--budget=nan", "--batch=0", "--match=step", "--engine=rya", "--epochs=inf", "--search=x"],
+)
+def test_arguments_of_a_curve_are_refused_before_torch_is_imported(options: str) -> None:
+    code = f"import sys; sys.argv = ['ssl-pdr', 'curve', {options!r}]\nfrom ssl_pdr.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    one_line(done.stderr)

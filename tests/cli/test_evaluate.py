@@ -447,3 +447,18 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
         code, out, err = run("evaluate", source, "--on", "hans")
         assert (code, out) == (2, "")
         assert f"there is no folder {source}; expected that of a finished run" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    "scores", [None, [], "x", {}, {"in_domain": None}, {"in_domain": {"accuracy": "0.5"}}, {"in_domain": {"rows": 3}}]
+)
+def test_a_result_without_scores_is_one_line(
+    run: Run, classifier: Path, other_reviews: Path, tmp_path: Path, scores: Any
+) -> None:
+    shutil.copytree(classifier, damaged := tmp_path / "run")
+    content = {name: value for name, value in result_of(damaged).items() if name != "scores"}
+    for result in ([], {}, 7, content, {**content, "scores": scores}):
+        (damaged / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        code, out, err = run("evaluate", damaged, "--on", other_reviews)
+        assert (code, out) == (2, "")
+        assert "result.json holds no scores of the run; train it anew" in one_line(err)

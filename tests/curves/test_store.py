@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ssl_pdr.curves.store import CurveFolder, read_curve
+from ssl_pdr.curves.summary import summarise
 from ssl_pdr.errors import OutputError
+from tests.report.curve_folder import write_curve
 
 GRID = {
     "format": 1, "name": "mine", "budgets": [0.5, 1.0], "methods": ["none"], "seeds": [0], "search": {}, "select": "in_domain", "match": "steps",
@@ -86,6 +88,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         json.dumps(cell("aa", status="running")),
         json.dumps({name: value for name, value in cell("aa").items() if name != "seed"}),
         json.dumps(cell("aa", status="finished", scores={})),  # and nothing else
+        json.dumps(cell("aa", budget="half")),
+        json.dumps(cell("aa", seed=True)),
+        json.dumps(cell("aa", setting=[])),
+        json.dumps(cell("aa", reason=None)),
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_whole_cell_is_said_and_does_not_count(tmp_path: Path, content: str) -> None:
@@ -99,6 +106,31 @@ def test_what_is_no_whole_cell_is_said_and_does_not_count(tmp_path: Path, conten
     cells, warnings = folder.read()
     assert list(cells) == ["cc"]
     assert warnings == ["aa.json is no whole run, and is ignored"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": {"in_domain": {"rows": 7}}},
+        {"scores": {"in_domain": {"accuracy": "0.5"}}},
+        {"scores": {"in_domain": {"accuracy": 10**400}}},
+        {"log": {"step": [1], "ce": [1.0, 2.0], "r": [0.0], "r_zero_noise": [None]}},
+        {"log": {"step": ["1"], "ce": [1.0], "r": [0.0], "r_zero_noise": [None]}},
+        {"data": {"fingerprint": "a", "warnings": [None]}},
+        {"timing": {"train_seconds": None}},
+        {"baseline": {"in_domain": 0.5}},
+        {"labelled": -1},
+        {"versions": "1"},
+    ],
+)
+def test_a_finished_cell_of_another_shape_does_not_count(tmp_path: Path, change: dict[str, Any]) -> None:
+    whole = write_curve(tmp_path / "curve", budgets=(1.0,), methods=("none",), seeds=1)
+    (file,) = (whole / "cells").iterdir()
+    grid, (good,), warnings = read_curve(whole)
+    assert warnings == []
+    assert summarise(grid, [good])["ignored"] == 0
+    file.write_text(json.dumps({**good, **change}), encoding="utf-8")
+    assert read_curve(whole)[1:] == ([], [f"{file.name} is no whole run, and is ignored"])
 
 
 def test_a_cell_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
@@ -121,6 +153,11 @@ def test_a_cell_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
         ("[]", "expected an object"),
         (json.dumps({**GRID, "format": 0}), "not of this version"),
         (json.dumps({"format": 1}), "not of this version"),
+        (json.dumps({**GRID, "seeds": []}), "not of this version"),
+        (json.dumps({**GRID, "budgets": [0.5, "1"]}), "not of this version"),
+        (json.dumps({**GRID, "budgets": [10**400]}), "not of this version"),
+        (json.dumps({**GRID, "search": {"alpha": 1}}), "not of this version"),
+        ("[" * 100_000, "cannot read"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, content: str | None, says: str) -> None:

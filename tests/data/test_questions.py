@@ -76,6 +76,7 @@ def test_no_answer_is_not_an_unknown_answer() -> None:
         ({"answers": ["Ada"]}, "row 2 has answers .* expected equally long lists"),
         ({"answers": {"text": ["Ada"], "answer_start": []}}, "row 2 has answers"),
         ({"answers": {"text": ["Ada"], "answer_start": [-1]}}, "row 2 has answers"),
+        ({"answers": {"text": ["Ada"], "answer_start": [2**63]}}, "row 2 has answers"),
     ],
 )
 def test_rows_of_another_shape_are_named_or_counted(change: dict[str, Any], message: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import given, settings
@@ -539,12 +542,51 @@ def test_json_values_that_are_too_long(tmp_path: Path, monkeypatch: pytest.Monke
     assert "line 1 begins a row of more than 50 characters" in error(path, skip_bad_rows=True)
 
 
+def test_texts_in_parquet_that_are_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_lines, "LONGEST_ROW", 50)
+    pa.parquet.write_table(
+        pa.table({"text": ["a", "ä" * 50, "b" * 51], "n": [1, 2, 3]}), path := tmp_path / "a.parquet"
+    )
+    assert error(path).endswith(
+        "row 3 has a text of more than 50 characters, expected shorter ones; cut long documents" + HINT
+    )
+    rows, tally = skipped(path)
+    assert [number for number, _ in rows] == [1, 2]
+    assert tally == {"rows that are too long": 1}
+
+
+def test_values_in_parquet_that_python_has_no_room_for(tmp_path: Path) -> None:
+    times = pa.array([0, 2**62, 10**6], pa.timestamp("us"))
+    pa.parquet.write_table(pa.table({"text": ["a", "b", "c"], "at": times}), path := tmp_path / "a.parquet")
+    assert "row 2 has a value that Python has no room for" in error(path)
+    rows, tally = skipped(path)
+    assert [row["text"] for _, row in rows] == ["a", "c"]
+    assert tally == {"rows with values out of range": 1}
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_pipes_and_devices_are_neither_waited_for_nor_read_for_ever(tmp_path: Path, ending: str) -> None:
+    os.mkfifo(pipe := tmp_path / f"pipe{ending}")
+    (zeros := tmp_path / f"zeros{ending}").symlink_to("/dev/zero")
+    for path in (pipe, zeros):
+        assert "it is a pipe or a device, expected a file" in error(path, skip_bad_rows=True)
+
+
+def test_a_header_of_many_columns_is_read_at_once(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(100_000)]
+    path = write(tmp_path / "a.csv", f"{','.join(names)}\n{','.join(names)}\n")
+    began = time.process_time()
+    assert len(read(path)[0]) == 100_000
+    assert time.process_time() - began < 5  # a minute, where each name is compared with all before it
+    assert "has the column 'c7' twice" in error(write(path, f"{','.join([*names, 'c7'])}\n"))
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".jsonl", ".json"])
 def test_two_gigabytes_without_a_line_end_are_not_read(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a{ending}"
     with path.open("wb") as file:
         file.truncate(2 * 2**30)  # takes no room on the disk
-    expected = "is not JSON: expected {" if ending == ".json" else "begins a row of more than 16,777,216 characters"
+    expected = "is not JSON: expected {" if ending == ".json" else "begins a row of more than 4,194,304 characters"
     assert f"line 1 {expected}" in error(path)
 
 
