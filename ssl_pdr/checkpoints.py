@@ -65,7 +65,7 @@ def damage(checkpoint: Path) -> str | None:
     try:
         files: dict[str, dict[str, Any]] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["files"]
         expected = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"its {SEAL} is damaged"
     for name, (size, digest) in expected.items():
         path = checkpoint / name

@@ -18,6 +18,8 @@ from ssl_pdr.recipe import check_value, load_recipe
 
 # What runs meant by what they do not say: there was no choice of it then.
 _BEFORE = {"search": "power"}
+# What every configuration of a run says.
+_ESSENTIAL = {"data", "model", "reg"}
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ class RunFolder:
         """Whether `config.toml` is one of ours: other programs have files of that name too."""
         try:
             values = tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
             return False
-        return {"data", "model", "reg"} <= set(values) <= set(FIELDS)
+        return set(values) >= _ESSENTIAL and set(values) <= set(FIELDS)
 
     def create(self) -> None:
         """Make the folder and see that it can be written to."""
@@ -147,8 +149,10 @@ class RunFolder:
             raise OutputError(f"the run in {self.path} is finished: its result is in {self.result}")
         try:
             values = tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{self.config} is not valid TOML: {error}") from None
+        if missing := _ESSENTIAL - set(values):
+            raise ConfigError(f"{self.config} is not whole: it has no {sorted(missing)[0]}; start a new run")
         checked = {key: check_value(key, value, where=str(self.config)) for key, value in values.items()}
         return make_config(_BEFORE, checked, {"output": str(self.path)})
 
@@ -171,7 +175,7 @@ class RunFolder:
             raise OutputError(f"{self.path} holds a result but no model (no model/config.json); train it anew")
         try:
             result: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise OutputError(f"cannot read {self.result}: {error}; train it anew") from None
         config = make_config(_BEFORE, load_recipe(self.config), {"output": str(self.path)})
         if config.split is not None and self.split.is_file():  # the run has a copy of its own
