@@ -152,7 +152,7 @@ class RunFolder:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{self.config} is not valid TOML: {error}") from None
         if missing := _ESSENTIAL - set(values):
-            raise ConfigError(f"{self.config} is not whole: it has no {sorted(missing)[0]}; start a new run")
+            raise ConfigError(f"{self.config} is not whole: it has no {min(missing)}; start a new run")
         checked = {key: check_value(key, value, where=str(self.config)) for key, value in values.items()}
         return make_config(_BEFORE, checked, {"output": str(self.path)})
 

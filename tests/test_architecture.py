@@ -63,7 +63,7 @@ LAYERS = [
     | {"balance", "concerns", "determinism", "reporting"},
     {"data.unlabelled", "data.evaluation_sets", "classifier_folder"},
     {"tasks", "data.question_corpus"},
-    {"materials", "evaluation", "checkpoints"},
+    {"materials", "evaluation"},
     {"loading"},
     {"fitting"},
     {"experiment", "classifier"},

@@ -22,11 +22,12 @@ _ENGINES = ("local", "ray")
 # The grid says these for each run, or under the name of one of its own options.
 _OF_THE_GRID = (
     *("data_fingerprint", "stream", "reg", "div", "search", "ratio", "epochs", "max_steps", "batch_size", "seed"),
+    "auto_batch",
 )
 
 
 @config_options(
-    *("Data", "split_strategy", "Unlabelled text", "Model and method", "Few labels", "Training", "Question answering"),
+    *("Data", "split_strategy", "Unlabelled text", "Model and method", "Training", "Question answering"),
     without=_OF_THE_GRID,
 )
 def curve_command(

@@ -162,6 +162,7 @@ def make_curve(plan: Plan, path: Path, pool: Pool, watcher: Watcher | None = Non
         OutputError: for a folder that holds another curve, or cannot be written to.
     """
     folder = CurveFolder(path)
+    folder.join(plan.grid)  # a folder of something else is left as it is
     folder.create()
     with held(folder.path):
         return _make(plan, folder, pool, watcher or Unwatched())

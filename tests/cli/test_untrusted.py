@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_pdr import PDRClassifier
+from ssl_pdr.checkpoints import seal
 from ssl_pdr.cli import main
 from ssl_pdr.errors import ModelError
 from tests.cli.conftest import Run, one_line
@@ -127,6 +128,7 @@ def test_a_pickle_in_a_checkpoint_never_runs(run: Run, broken_off: Path, tmp_pat
     if name == "pytorch_model.bin":
         (checkpoint / "model.safetensors").unlink()
     torch.save({"state": Bomb(mark)}, checkpoint / name)
+    seal(checkpoint)  # as whoever brings it can
     code, out, err = run("train", "--resume", folder, "--json")
     if name == "training_args.bin":  # written by transformers, read by nobody
         assert code == 0, err
