@@ -182,7 +182,7 @@ def duplicates(keys: Keys) -> int:
 
 def overlap(keys: Keys, others: Keys) -> NDArray[np.bool_]:
     """Which of `keys` are also in `others`, (N,)."""
-    return np.isin(keys, others)
+    return np.isin(keys, others, kind="sort")  # NumPy 2.0 may choose a table, whose places hashes overflow
 
 
 def inspect_corpus(
