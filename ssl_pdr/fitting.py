@@ -68,8 +68,9 @@ def _told(error: Exception, trainer: PDRTrainer, folder: RunFolder, checkpoint: 
     if isinstance(error, MemoryError) or should_reduce_batch_size(error):
         rows = trainer.args.per_device_train_batch_size
         return OutOfMemoryError(
-            f"out of memory in step {trainer.state.global_step + 1} with {rows} rows at a time; start with --auto-batch, or a "
-            f"larger --accumulation than {trainer.args.gradient_accumulation_steps}, which cuts the same batch into smaller parts"
+            f"out of memory in step {trainer.state.global_step + 1} with {rows} rows at a time; --auto-batch, or a larger "
+            f"--accumulation than {trainer.args.gradient_accumulation_steps}, cuts the same batch into smaller parts, and a shorter "
+            "--max-length makes each row smaller"
         )
     if isinstance(error, (UnpicklingError, SafetensorError)) and not trainer.control.should_save:
         return OutputError(
@@ -77,7 +78,9 @@ def _told(error: Exception, trainer: PDRTrainer, folder: RunFolder, checkpoint: 
             f"checkpoint and {how_on(folder)}"
         )
     # While a checkpoint is written: torch has errors of its own for a full disk, which do not say so.
-    if isinstance(error, (OSError, SafetensorError)) or trainer.control.should_save:
+    if isinstance(error, (OSError, SafetensorError)) or (
+        isinstance(error, RuntimeError) and trainer.control.should_save
+    ):
         return OutputError(f"cannot write to {folder.path}: {_reason(error, folder)}; mend that, then {how_on(folder)}")
     return None
 

@@ -235,7 +235,9 @@ def out_of_memory(scene: Scene) -> Tally:
     tally, job = Tally(), "adversarial"
     folder = scene.folder()
     process = scene.start(job, folder, starve)
-    scene.judge(tally, job, folder, process, code=2, says="out of memory in step 21 with 8 rows at a time; start with")
+    scene.judge(
+        tally, job, folder, process, code=2, says="out of memory in step 21 with 8 rows at a time; --auto-batch, or"
+    )
     folder = scene.folder()
     process = scene.start(job, folder, starve, **{"auto-batch": True})
     code = process.end()

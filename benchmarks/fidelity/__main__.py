@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--part", help="set that is shown; by default the held-out rows", default="in_domain")
     parser.add_argument("--show", action="store_true", help="print what is there")
+    parser.add_argument("--beside", type=Path, help="folder of a curve of the same setting, whose controls count, too")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     setting = (options.steps, options.batch, options.lr)
@@ -127,6 +128,10 @@ def main() -> None:
     if not CurveFolder(folder).grid.is_file():
         sys.exit(f"nothing was measured yet in {folder}; leave --show out")
     _, cells, _ = read_curve(folder)
+    if options.beside is not None:
+        cells += [
+            cell for cell in read_curve(options.beside)[1] if cell["budget"] == BUDGET and cell["method"] in CONTROLS
+        ]
     wanted = {question: QUESTIONS[question] for question in options.only}
     if len(options.only) == len(QUESTIONS):  # also what was tried, did not pay and was taken out
         wanted["no longer there"] = tuple(sorted({cell["method"] for cell in cells} - set(methods())))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fuzz.case import EITHER, FINE, Case
+from benchmarks.fuzz.case import BAD, EITHER, FINE, Case
 from benchmarks.fuzz.ways import OUT, REVIEWS, put
 from benchmarks.fuzz.world import TRAIN
 
@@ -189,39 +189,19 @@ def _configs() -> Iterator[Case]:
         "out of range": 'data = "reviews.csv"\nmodel = "model"\nreg = "none"\nepochs = -1.0\n',
         "data gone": 'data = "gone.csv"\nmodel = "model"\nreg = "none"\n',
         "latin-1": b'data = "\xe9"\n',
+        "nested deeply": "data = " + "[" * 5_000 + "]" * 5_000 + "\n",
+    }
+    commands: dict[str, tuple[tuple[str, ...], str, tuple[int, ...]]] = {
+        "evaluate": (evaluate, "run", EITHER),
+        "inspect": (inspect, "run", EITHER),
+        "resume": (resume, "half", EITHER),
+        "over it": ((*TRAIN, *REVIEWS, "--output", "run"), "run", BAD),
     }
     for what, content in tomls.items():
-        if what == "nothing":  # all defaults: a run that takes its time
-            continue
-        yield Case(
-            kind="runs",
-            name=f"config.toml: {what}, evaluate",
-            argv=evaluate,
-            make=put("run/config.toml", content),
-            ends=EITHER,
-        )
-        yield Case(
-            kind="runs",
-            name=f"config.toml: {what}, inspect",
-            argv=inspect,
-            make=put("run/config.toml", content),
-            ends=EITHER,
-        )
-        yield Case(
-            kind="runs",
-            name=f"config.toml: {what}, resume",
-            argv=resume,
-            make=put("half/config.toml", content),
-            ends=EITHER,
-            writes=("half",),
-        )
-        yield Case(
-            kind="runs",
-            name=f"config.toml: {what}, over it",
-            argv=(*TRAIN, *REVIEWS, "--output", "run"),
-            make=put("run/config.toml", content),
-            writes=("run",),
-        )
+        for command, (argv, folder, ends) in commands.items():
+            make = put(f"{folder}/config.toml", content)
+            name = f"config.toml: {what}, {command}"
+            yield Case(kind="runs", name=name, argv=argv, make=make, ends=ends, writes=("out", folder))
 
 
 def _checkpoints() -> Iterator[Case]:
