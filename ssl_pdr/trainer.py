@@ -132,7 +132,8 @@ class PDRTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """The micro-batches of one optimizer step; counts its labelled and all rows over all processes."""
-        if self._failure is not None:
+        # The Trainer asks whether it is at the end after a step only: gone on with from its end, it would take one more.
+        if self._failure is not None or self.state.global_step >= self.state.max_steps:
             return [], None
         batches = list(islice(epoch_iterator, num_batches))
         failures = [str(batch[FAILURE]) for batch in batches if FAILURE in batch]

@@ -14,7 +14,10 @@ from benchmarks.faults.world import JOBS, World
 
 FAULTS: dict[str, Callable[[Scene], Tally]] = {
     "kill": lambda scene: kills.kill(scene.world, scene.references, 8, seed=3),
-    **{name: scenarios.SCENARIOS[name] for name in ("Ctrl-C twice", "out of memory", "jumping clock")},
+    **{
+        name: scenarios.SCENARIOS[name]
+        for name in ("kill at the end", "Ctrl-C twice", "out of memory", "jumping clock")
+    },
 }
 
 

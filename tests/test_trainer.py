@@ -283,6 +283,35 @@ def test_resume_in_the_middle_of_an_epoch_is_exact(tmp_path: Path) -> None:
     assert torch.equal(weights(whole), weights(resumed))
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("steps", [5, 6])  # within an epoch, and at the end of one
+def test_going_on_from_the_end_takes_no_step(tmp_path: Path, accumulation: int, steps: int) -> None:
+    """A run that is killed while it is evaluated goes on from there; `Trainer` itself trains one step more."""
+    models, logs = [tiny_bert(dropout=0.2) for _ in range(2)], []
+    for model, checkpoint in zip(models, (None, str(tmp_path / f"checkpoint-{steps}")), strict=True):
+        trainer = PDRTrainer(
+            model,
+            arguments(
+                tmp_path,
+                per_device_train_batch_size=8 // accumulation,
+                gradient_accumulation_steps=accumulation,
+                max_steps=steps,
+                lr_scheduler_type="constant",  # one that ends at 0 would hide the step
+                save_strategy="steps",
+                save_steps=4,
+            ),
+            train_dataset=rows(12),
+            unlabelled_dataset=rows(12, labelled=False, seed=1),
+            regularizer=VAT("kl", 0.3),
+            callbacks=[losses := Losses()],
+        )
+        assert trainer.train(resume_from_checkpoint=checkpoint).global_step == steps
+        logs.append(losses.logs)
+    assert torch.equal(weights(models[0]), weights(models[1]))
+    assert [len(entries) for entries in logs] == [steps, 0]
+    assert not (tmp_path / f"checkpoint-{steps + 1}").exists()
+
+
 def test_no_accelerate_setting_can_change_the_mix(tmp_path: Path) -> None:
     """Trap 10 (c): `split_batches` can hand one rank no labelled row; our loader is not accelerate's to cut."""
     config = {"split_batches": True, "even_batches": True}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.faults.kills import References, Tally, same
-from benchmarks.faults.world import Process, World, at_step
+from benchmarks.faults.world import JOBS, Process, World, at_step
 
 Before = Callable[[], object]
 
@@ -52,14 +52,17 @@ class Scene:
         clear = ended == code and says in line and not any("Traceback" in one for one in process.errors)
         self.go_on(tally, job, folder, clear=clear, why=f"{job}: code {ended}, {line!r}, expected {code}, {says!r}")
 
-    def go_on(self, tally: Tally, job: str, folder: Path, *, clear: bool = True, why: str = "") -> None:
+    def go_on(
+        self, tally: Tally, job: str, folder: Path, *, clear: bool = True, why: str = "", faults: int = 1
+    ) -> None:
         """Resume and compare."""
         command = self.world.next_command(job, folder)
         after = None if command is None else Process(command, self.world.root / "going_on")
         done = after is None or after.end() == 0
         changed = same(folder, self.references.of(job)[0]) if done else "no result"
         detail = "" if after is None or done else after.last_line
-        tally.count(survived=clear and done, changed=bool(changed), why=f"{why}; then {changed} {detail}")
+        why = f"{why}; then {changed} {detail}"
+        tally.count(survived=clear and done, changed=bool(changed), why=why, faults=faults)
 
 
 def damaged_checkpoints(scene: Scene) -> Tally:
@@ -105,6 +108,24 @@ def terminated(scene: Scene) -> Tally:
         process = scene.start(job, folder, at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM)))
         says = f"stopped at step {step + 1}, checkpoint kept; go on with: ssl-pdr train --resume"
         scene.judge(tally, job, folder, process, code=143, says=says)
+    return tally
+
+
+def killed_at_the_end(scene: Scene) -> Tally:
+    """Killed when the training is done and the evaluation begins, and again after the resume: no step is taken twice, and none too many."""
+
+    def arm() -> None:
+        import ssl_pdr.experiment
+
+        ssl_pdr.experiment._evaluate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+
+    tally = Tally()
+    for job in JOBS:
+        folder = scene.folder()
+        first = scene.start(job, folder, arm).end()
+        again = Process(scene.world.next_command(job, folder) or [], scene.world.root / "again", arm).end()
+        clear = (first, again) == (-signal.SIGKILL, -signal.SIGKILL)
+        scene.go_on(tally, job, folder, clear=clear, why=f"{job}: codes {first}, {again}", faults=2)
     return tally
 
 
@@ -311,6 +332,7 @@ def jumping_clock(scene: Scene) -> Tally:
 
 
 SCENARIOS: dict[str, Callable[[Scene], Tally]] = {
+    "kill at the end": killed_at_the_end,
     "damaged checkpoint": damaged_checkpoints,
     "SIGTERM": terminated,
     "Ctrl-C twice": interrupted_twice,

@@ -224,12 +224,13 @@ def _run(
 def outcome(folder: Path) -> dict[str, Any]:
     """What a run came to, without what the clock says and without where it was resumed."""
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    del result["timing"]
+    steps = result.pop("timing")["steps"]
     result["config"].pop("output")
     return {
         "weights": hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest(),
         "log": (folder / "log.jsonl").read_text(encoding="utf-8").splitlines(),
         "result": result,
+        "steps": steps,
     }
 
 
