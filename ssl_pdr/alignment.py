@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ssl_pdr.checkpoints import unreadable
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import is_labelled, row_weights
 from ssl_pdr.regularizers.base import Regularizer
@@ -146,11 +147,7 @@ class Marginals:
         try:
             self.means = load_file(str(path)).get("means")
         except (OSError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(
-                f"cannot read {path}, the running means that align goes on with: {reason}; resume from another checkpoint, "
-                "or start anew"
-            ) from None
+            raise unreadable(path, "the running means that align goes on with", error) from None
         self._sums = None
 
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.errors import OutputError
+from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write
 
 SEAL = "checksums.json"
@@ -80,6 +80,12 @@ def damage(checkpoint: Path) -> str | None:
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror or error}; mend that and resume again") from None
     return None
+
+
+def unreadable(path: Path, what: str, error: Exception) -> ConfigError:
+    """The error for a file of a checkpoint that holds something else than what is to be gone on with."""
+    reason = " ".join(str(error).split())[:200]
+    return ConfigError(f"cannot read {path}, {what}: {reason}; resume from another checkpoint, or start anew")
 
 
 def last_whole(place: Path) -> tuple[Path | None, list[str]]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ssl_pdr.errors import ConfigError
+from ssl_pdr.checkpoints import unreadable
 from ssl_pdr.objective import Counts, LossParts
 
 if TYPE_CHECKING:
@@ -112,10 +112,7 @@ class StepSums:
             self._counts = {int(step): Counts(*counts) for step, counts in steps["counts"].items()}
             self._measured = {name: set(those) for name, those in steps["measured"].items()}
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(
-                f"cannot read {path}, the sums that the log goes on with: {reason}; resume from another checkpoint"
-            ) from None
+            raise unreadable(path, "the sums that the log goes on with", error) from None
         leads = trainer.args.process_index == 0
         self._totals = {
             name: (total if leads else torch.zeros_like(total)).to(trainer.args.device)

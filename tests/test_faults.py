@@ -14,10 +14,8 @@ from benchmarks.faults.world import JOBS, World
 
 FAULTS: dict[str, Callable[[Scene], Tally]] = {
     "kill": lambda scene: kills.kill(scene.world, scene.references, 8, seed=3),
-    **{
-        name: scenarios.SCENARIOS[name]
-        for name in ("kill at the end", "Ctrl-C twice", "out of memory", "jumping clock")
-    },
+    "kill at the end": lambda scene: scenarios.killed_at_the_end(scene, ("plain", "streamed")),
+    **{name: scenarios.SCENARIOS[name] for name in ("Ctrl-C twice", "out of memory", "jumping clock")},
 }
 
 

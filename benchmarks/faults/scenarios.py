@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def terminated(scene: Scene) -> Tally:
     return tally
 
 
-def killed_at_the_end(scene: Scene) -> Tally:
+def killed_at_the_end(scene: Scene, jobs: Iterable[str] = JOBS) -> Tally:
     """Killed when the training is done and the evaluation begins, and again after the resume: no step is taken twice, and none too many."""
 
     def arm() -> None:
@@ -120,7 +120,7 @@ def killed_at_the_end(scene: Scene) -> Tally:
         ssl_pdr.experiment._evaluate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
 
     tally = Tally()
-    for job in JOBS:
+    for job in jobs:
         folder = scene.folder()
         first = scene.start(job, folder, arm).end()
         again = Process(scene.world.next_command(job, folder) or [], scene.world.root / "again", arm).end()
