@@ -78,6 +78,8 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None
     """
     processes = processes or Processes()
     with ExitStack() as stack:
+        if trainer.args.report_to:  # trackers greet and take leave on stdout, which is the result's alone
+            stack.enter_context(redirect_stdout(sys.stderr))
         if step == 0:
             processes.lead(lambda: _clear(folder))
         for name, place in _PLACES.items():
@@ -94,8 +96,7 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None
 
 def _open(stack: ExitStack, name: str, place: AbstractContextManager[None]) -> None:
     try:
-        with redirect_stdout(sys.stderr):  # what is printed there is the result's alone
-            stack.enter_context(place)
+        stack.enter_context(place)
     except Exception as error:  # a server can answer anything; it is one line for the user
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"--report-to {name}: {reason} ({type(error).__name__}); mend it, or leave it out") from error

@@ -50,6 +50,23 @@ def test_tensorboard_shows_the_log_and_the_configuration(run: Run, basic: list[o
     assert config["report_to"] == ["tensorboard"]
 
 
+def test_what_trackers_say_is_no_part_of_the_result(
+    run: Run, basic: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some greet, and take leave, on stdout."""
+    pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
+    from torch.utils.tensorboard import SummaryWriter
+
+    for name in ("__init__", "close"):
+        real = getattr(SummaryWriter, name)
+        monkeypatch.setattr(
+            SummaryWriter, name, lambda *args, real=real, **more: (print("hello"), real(*args, **more))[1]
+        )
+    code, out, err = run(*basic, *SHORT, "--report-to", "tensorboard")
+    assert (code, json.loads(out)["timing"]["steps"]) == (0, 4), err
+    assert err.count("hello") >= 2
+
+
 def test_a_resumed_run_goes_on_there_and_another_one_begins_anew(run: Run, basic: list[object], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
     folder = tmp_path / "run"
