@@ -9,19 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_pdr.perturbation import (
-    Fate,
-    NoiseKey,
-    directions,
-    keyed_normal,
-    mean_token_norm,
-    noise_radius,
-    realised_noise,
-    resolved_share,
-    rounding_noise,
-    token_positions,
-)
+from ssl_pdr.perturbation import NoiseKey, directions, keyed_normal, mean_token_norm, noise_radius, token_positions
 from ssl_pdr.regularizers import RPT, CleanPass, RDrop, Regularizer
+from ssl_pdr.resolution import Fate, realised_noise, resolved_share, rounding_noise
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

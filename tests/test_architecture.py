@@ -45,6 +45,7 @@ LAYERS = [
         "data.encoder",
     }
     | {"data.json_files", "data.named", "data.shares", "data.streams", "data.columns", "data.checks"},
+    {"resolution"},
     {
         "regularizers",
         "recipe",

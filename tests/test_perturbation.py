@@ -16,10 +16,10 @@ from ssl_pdr.perturbation import (
     keyed_normal,
     noise_radius,
     replayed,
-    resolved_share,
     token_positions,
     unit_directions,
 )
+from ssl_pdr.resolution import resolved_share
 from tests.conftest import tiny_batch, tiny_bert
 
 

@@ -16,17 +16,10 @@ from torch import Tensor, nn
 from ssl_pdr import RPT, VAT, PDRTrainer, RDrop
 from ssl_pdr.diagnostics import resolution, rounding
 from ssl_pdr.errors import ModelError
-from ssl_pdr.perturbation import (
-    NoiseKey,
-    check_resolution,
-    keyed_normal,
-    realised_noise,
-    resolved_share,
-    rounding_noise,
-    unit_directions,
-)
+from ssl_pdr.perturbation import NoiseKey, keyed_normal, unit_directions
 from ssl_pdr.regularizers import AdversarialTraining, JacobianRegularizer, Regularizer
 from ssl_pdr.regularizers.noise import _CHECK_EVERY
+from ssl_pdr.resolution import check_resolution, realised_noise, resolved_share, rounding_noise
 from ssl_pdr.sites import find_site, hooked
 from ssl_pdr.tasks import SequenceClassification
 from ssl_pdr.tasks.base import load_tokenizer

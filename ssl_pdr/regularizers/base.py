@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.execution import check_execution, check_posterior
 from ssl_pdr.outputs import model_inputs, read_logits
-from ssl_pdr.perturbation import NoiseKey, RandomState, compute_dtype, token_mask
+from ssl_pdr.perturbation import NoiseKey, RandomState, token_mask
 from ssl_pdr.registry import Registry
+from ssl_pdr.resolution import compute_dtype
 from ssl_pdr.sites import SITES, Site, Transform, dropout_off, find_site, hooked, self_test, unwrap
 
 Dropout = Literal["shared", "independent", "off"]

@@ -20,7 +20,6 @@ from ssl_pdr.perturbation import (
     NoiseKey,
     RandomState,
     check_radius,
-    check_resolution,
     directions,
     keyed_normal,
     noise_radius,
@@ -35,6 +34,7 @@ from ssl_pdr.regularizers.base import (
     check_target_grad,
     register_regularizer,
 )
+from ssl_pdr.resolution import check_resolution
 from ssl_pdr.sites import Transform, undistributed, unwrap, within
 
 # In half precision, after how many passes to look again whether the noise is resolved; odd, since a batch may take two.
