@@ -66,6 +66,16 @@ def tiny_bert(*, num_labels: int = 3, dropout: float = 0.1, dtype: Any = None, *
     return model.to(dtype or torch.float32).train()
 
 
+def checkpointing(model: Any) -> str:
+    """What this version of transformers calls it to compute a model's layers again in the backward pass."""
+    return "activation_checkpointing" if hasattr(model, "activation_checkpointing_enable") else "gradient_checkpointing"
+
+
+def enable_checkpointing(model: Any, **options: Any) -> None:
+    """Have a model's layers computed again in the backward pass."""
+    getattr(model, f"{checkpointing(model)}_enable")(options or {"use_reentrant": False})
+
+
 def tiny_config(dropout: float, **options: Any) -> Any:
     """Two small layers."""
     from transformers import BertConfig

@@ -14,7 +14,7 @@ from ssl_pdr import Objective
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.regularizers.adversarial import AdversarialTraining
 from ssl_pdr.regularizers.base import get_regularizer
-from tests.conftest import tiny_batch, tiny_bert
+from tests.conftest import enable_checkpointing, tiny_batch, tiny_bert
 from tests.linear import LinearSoftmax
 
 
@@ -203,7 +203,7 @@ def test_frozen_embeddings_and_checkpointing_change_nothing() -> None:
         if case == "frozen":
             model.bert.embeddings.requires_grad_(requires_grad=False)
         if case == "checkpointing":
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            enable_checkpointing(model)
         Objective(AdversarialTraining(0.3, radius_unit="absolute"))(model, batch).loss.backward()
         gradients.append(model.bert.encoder.layer[0].output.dense.weight.grad)
     torch.testing.assert_close(gradients[1], gradients[0])

@@ -26,7 +26,7 @@ from ssl_pdr import RPT, VAT, JacobianRegularizer, Objective, PDRTrainer, RDrop,
 from ssl_pdr.errors import ModelError
 from ssl_pdr.execution import check_execution, check_posterior, forward_mode, plain_attention
 from ssl_pdr.sites import find_site, hooked
-from tests.conftest import tiny_batch, tiny_bert
+from tests.conftest import checkpointing, enable_checkpointing, tiny_batch, tiny_bert
 from tests.test_sites import build
 
 WHY = "order=2 differentiates forwards"
@@ -368,9 +368,9 @@ def test_recomputing_layers_changes_no_gradient(method: str, attention: str) -> 
     for recompute in (False, True):
         model = tiny_bert(dropout=0.0, attn_implementation=attention, num_labels=2)
         if recompute:
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            enable_checkpointing(model)
         found.append(gradients(model, METHODS[method](), micro=2))
-        assert model.is_activation_checkpointing == recompute
+        assert getattr(model, f"is_{checkpointing(model)}") == recompute
     torch.testing.assert_close(found[0], found[1])
 
 
@@ -399,9 +399,7 @@ def test_recomputation_keeps_the_contexts_that_it_was_given() -> None:
             pass
 
     model = tiny_bert(dropout=0.0, attn_implementation="sdpa")
-    model.activation_checkpointing_enable(
-        {"use_reentrant": False, "context_fn": lambda: (Context("first"), Context("again"))}
-    )
+    enable_checkpointing(model, use_reentrant=False, context_fn=lambda: (Context("first"), Context("again")))
     JacobianRegularizer(1)(model, tiny_batch()).sum().backward()
     assert set(entered) == {"first", "again"}
 
@@ -412,12 +410,12 @@ def test_reentrant_checkpointing_is_refused_in_one_line(how: str) -> None:
     if how == "torch":
         model.bert.encoder.layer[0] = checkpoint_wrapper(model.bert.encoder.layer[0], CheckpointImpl.REENTRANT)
     else:
-        model.activation_checkpointing_enable({"use_reentrant": True} if how == "transformers" else {"debug": False})
+        enable_checkpointing(model, **({"use_reentrant": True} if how == "transformers" else {"debug": False}))
     with pytest.raises(ModelError, match="reentrant gradient checkpointing .*'use_reentrant': False") as error:
         VAT("shl", 0.3)(model, tiny_batch())
     assert "\n" not in str(error.value)
     if how != "torch":
-        model.activation_checkpointing_disable()
+        getattr(model, f"{checkpointing(model)}_disable")()
         check_execution(model)
 
 

@@ -16,7 +16,7 @@ from ssl_pdr import RPT, VAT, PDRTrainer
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.processes import Processes, join
 from ssl_pdr.regularizers import AdversarialTraining, JacobianRegularizer, Regularizer
-from tests.conftest import tiny_bert
+from tests.conftest import enable_checkpointing, tiny_bert
 from tests.ranks import two_ranks
 
 GLOBAL = 8
@@ -102,8 +102,7 @@ def play(case: Case, folder: Path) -> dict[str, Any]:
     )
     model = tiny_bert(num_labels=2, dropout=0.0, dtype=torch.float64)
     if case.checkpoints:
-        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)  # by version
-        enable({"use_reentrant": False})
+        enable_checkpointing(model)
     watch = Watch()
     trainer = PDRTrainer(
         model,

@@ -25,7 +25,7 @@ from ssl_pdr import (
 )
 from ssl_pdr.errors import ConfigError, ModelError, UnknownNameError
 from ssl_pdr.regularizers.base import _REGISTRY
-from tests.conftest import tiny_batch, tiny_bert
+from tests.conftest import enable_checkpointing, tiny_batch, tiny_bert
 from tests.linear import LinearSoftmax
 
 
@@ -286,7 +286,7 @@ def test_gradient_checkpointing_gives_the_same_gradient() -> None:
     for checkpointing in (False, True):
         model = tiny_bert(dropout=0.0)
         if checkpointing:
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            enable_checkpointing(model)
         VAT("shl", 0.3)(model, tiny_batch(), row_ids=torch.arange(4)).mean().backward()
         gradients.append(model.bert.encoder.layer[0].output.dense.weight.grad)
     torch.testing.assert_close(gradients[0], gradients[1])
