@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.cli.options import AsJson, Verbose, config_options, read_options
 from ssl_pdr.config import make_config
 from ssl_pdr.errors import DataError, unknown_name
 from ssl_pdr.printing import json_line
@@ -144,12 +144,8 @@ def curve_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show runs, steps and time only.", rich_help_panel=_SHOWN)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_SHOWN)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show what the libraries say.", rich_help_panel=_SHOWN)
-    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
     **given: Any,
 ) -> None:
     """Train every method at every label budget, and tell what the labels were worth.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.cli.options import AsJson, config_options, read_options
 from ssl_pdr.config import make_config
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.printing import json_line
@@ -20,7 +20,7 @@ def data_command(
         str | None, typer.Argument(help="The corpus, as for --data.", metavar="[NAME|FILE]", show_default=False)
     ] = None,
     near: Annotated[bool, typer.Option("--near/--no-near", help="Look for near duplicates too.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
     **given: Any,
 ) -> None:
     """Show a corpus: counts, balance, lengths, duplicates, and leaks between its parts."""

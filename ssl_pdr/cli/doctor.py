@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ssl_pdr.cli.options import AsJson
 from ssl_pdr.printing import json_line
 
 _REGULARIZERS = ("rpt", "vat")
@@ -35,7 +36,7 @@ def doctor_command(
     reg: Annotated[str, typer.Option(help="Whose noise to look at: rpt or vat.")] = "vat",
     radius: Annotated[float | None, typer.Option(help="Size of the perturbation.", show_default="preset's")] = None,
     site: Annotated[str | None, typer.Option(help="Where noise enters.", show_default="preset's")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the environment, the embedded default, and what each dtype makes of the noise at this radius, and of R."""
     from ssl_pdr.cli.live import quiet

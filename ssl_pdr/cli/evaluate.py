@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.cli.options import AsJson, config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import is_there
@@ -50,7 +50,7 @@ def evaluate_command(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the drop relative to the run's in-domain score.", metavar="FILE")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
     **given: Any,
 ) -> None:
     """Evaluate a trained model on any number of sets, in one go."""

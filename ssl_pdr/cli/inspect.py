@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ssl_pdr.cli.options import AsJson
 from ssl_pdr.printing import json_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def inspect_command(
     plot: Annotated[
         Path | None, typer.Option(help="Where the figure goes.", metavar="FILE", show_default="RUN/inspect.svg")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a run against the theory: Eq. 7, VAT's bound on the Jacobian, its norms, the share of dropout."""
     from ssl_pdr.cli.live import LiveView, quiet

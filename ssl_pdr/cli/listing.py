@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from ssl_pdr.cli.options import AsJson
 from ssl_pdr.printing import json_line
 
 
 def list_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List divergences, regularizers, tasks, data and models."""
     from ssl_pdr.cli.live import quiet

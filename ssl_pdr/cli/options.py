@@ -8,13 +8,16 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Collection
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
 from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, option
 
 Command = TypeVar("Command", bound=Callable[..., None])
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", help="Show what the libraries say.")]
 
 PANELS = {
     "Data": "data task data_dir eval eval_on eval_limit eval_frac text_column pair_column label_column group_column label_map encoding skip_bad_rows limit "

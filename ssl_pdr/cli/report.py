@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ssl_pdr.cli.options import AsJson
 from ssl_pdr.printing import json_line, one_line
 
 
@@ -16,7 +17,7 @@ def report_command(
     output: Annotated[
         Path | None, typer.Option(help="Where the page goes.", metavar="FILE", show_default="DIR/report.html")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the report of a curve, finished or not: a page to explore, a figure, and tables."""
     from ssl_pdr.report.curve_report import write_report

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ssl_pdr.cli.options import AsJson, Verbose
 from ssl_pdr.config import option
 from ssl_pdr.errors import ConfigError, DataError
 from ssl_pdr.paper.grid import load_grid
@@ -64,12 +65,8 @@ def reproduce_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show runs, steps and cost only.", rich_help_panel=_SHOWN)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_SHOWN)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show what the libraries say.", rich_help_panel=_SHOWN)
-    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make a table of the paper again: the runs behind it, and our figures beside the paper's.
 

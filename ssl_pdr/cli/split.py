@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.cli.options import AsJson, config_options, read_options
 from ssl_pdr.config import make_config
 from ssl_pdr.errors import OutputError
 from ssl_pdr.printing import json_line
@@ -18,7 +18,7 @@ def split_command(
     *,
     output: Annotated[Path, typer.Option(help="Where the manifest goes.", metavar="FILE")] = Path("split.json"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
     **given: Any,
 ) -> None:
     """Write the manifest of a label budget, for `ssl-pdr train --split FILE`, and draw its class balance."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_pdr.cli.options import config_options, read_options
+from ssl_pdr.cli.options import AsJson, Verbose, config_options, read_options
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.printing import json_line
@@ -38,12 +38,8 @@ def train_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration and first batch only.", rich_help_panel=_RUN)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_RUN)
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show what the libraries say.", rich_help_panel=_RUN)
-    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
     **given: Any,
 ) -> None:
     """Train a model on labelled and unlabelled text, evaluate it, and write it to a folder.

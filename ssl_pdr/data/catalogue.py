@@ -226,19 +226,6 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def evaluation_part(name: str) -> str:
-    """The part of a named set that is evaluated on.
-
-    Raises:
-        UnknownNameError: there is no such set.
-
-    Example:
-        >>> evaluation_part("mnli"), evaluation_part("imdb")
-        ('validation', 'test')
-    """
-    return named_set(name).evaluation
-
-
 def unlabelled_part(source: object) -> str:
     """The part of a source that is trained on without labels.
 

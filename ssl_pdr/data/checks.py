@@ -169,12 +169,6 @@ def text_key(text: str, pair: str = "") -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
-def text_keys(table: Table) -> Keys:
-    """The keys of all rows, (N,)."""
-    rows = (row for batch in table.iter(batch_size=_BATCH) for row in _texts(batch))
-    return np.fromiter((text_key(*row) for row in rows), np.uint64, len(table))
-
-
 def duplicates(keys: Keys) -> int:
     """How many rows repeat an earlier one."""
     return len(keys) - len(np.unique(keys))

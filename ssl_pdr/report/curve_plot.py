@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.printing import one_line
 from ssl_pdr.report.curve_style import (
     COLOURS,
@@ -22,6 +21,7 @@ from ssl_pdr.report.curve_style import (
     share,
     styles_of,
 )
+from ssl_pdr.report.figures import new_figure, percent, save_figure
 
 _COLUMNS = 3
 _APART = 0.016  # of the axis, between the methods of one budget, so that no interval hides another
@@ -40,16 +40,14 @@ def draw_curve(summary: Mapping[str, Any], *paths: Path) -> None:
         ConfigError: without matplotlib, or for a kind of file that it does not write.
         OutputError: if a file cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("plots need matplotlib; run: pip install 'ssl-pdr[embedded]'") from None
+    new_figure()  # says what is missing
+    from matplotlib import rc_context
+
     parts = list(summary["metric"]) or [summary["select"]]
     columns = min(len(parts), _COLUMNS)
     rows = math.ceil(len(parts) / columns)
     with rc_context({"svg.hashsalt": "ssl-pdr", "font.size": 10, "lines.scale_dashes": False}):
-        figure = Figure(figsize=(1.2 + 3.8 * columns, 0.7 + 3.1 * rows), layout="constrained")
+        figure = new_figure(figsize=(1.2 + 3.8 * columns, 0.7 + 3.1 * rows), layout="constrained")
         panels = list(figure.subplots(rows, columns, squeeze=False).flat)
         drawn = {p["method"] for p in summary["points"] if p["mean"] is not None} - {TFIDF}
         styles = {name: style for name, style in styles_of(methods_of(summary)).items() if name in drawn}
@@ -60,7 +58,7 @@ def draw_curve(summary: Mapping[str, Any], *paths: Path) -> None:
         figure.suptitle(one_line(_title(summary)), parse_math=False)
         _legend(figure, panels[0])
         for path in paths:
-            _save(figure, path)
+            save_figure(figure, path, dpi=160, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
 
 
 def _title(summary: Mapping[str, Any]) -> str:
@@ -80,7 +78,7 @@ def _panel(axes: Any, summary: Mapping[str, Any], part: str, styles: Mapping[str
         shift = (last / first) ** (apart * (number - (len(styles) - 1) / 2))
         axes.errorbar(
             [p["budget"] * shift for p in points],
-            [_percent(p["mean"]) for p in points],
+            [percent(p["mean"]) for p in points],
             yerr=[[_beyond(p, "low") for p in points], [_beyond(p, "high") for p in points]],
             color=COLOURS[style.colour][0],
             marker=style.marker,
@@ -134,19 +132,6 @@ def _legend(figure: Any, axes: Any) -> None:
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
-    except ValueError:
-        raise ConfigError(f"cannot draw a plot as {path.name!r}; expected a name in .svg, .png or .pdf") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
-
-
-def _percent(fraction: float | None) -> float:
-    return float("nan") if fraction is None else 100 * fraction
 
 
 def _beyond(point: Mapping[str, Any], end: str) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.printing import one_line
+from ssl_pdr.report.figures import new_figure, percent, save_figure
 
 _BAR = 0.8  # of the room that a group of bars has
 
@@ -23,19 +23,15 @@ def draw_relative_drops(content: Mapping[str, Any], path: Path) -> None:
         ConfigError: without matplotlib, or for a kind of file that it does not write.
         OutputError: if the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("plots need matplotlib; run: pip install 'ssl-pdr[embedded]'") from None
     rows: Sequence[Mapping[str, Any]] = content["rows"]
     pairs = list(rows[0]["drops"])
-    figure = Figure(figsize=(2.2 + 1.6 * len(pairs), 4), layout="constrained")  # no pyplot: it may look for a screen
+    figure = new_figure(figsize=(2.2 + 1.6 * len(pairs), 4), layout="constrained")
     axes = figure.subplots()
     width = _BAR / len(rows)
     for number, row in enumerate(rows):
         middles = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(pairs))]
-        ours = [_percent(row["drops"][pair]["ours"]) for pair in pairs]
-        paper = [_percent(row["drops"][pair]["paper"]) for pair in pairs]
+        ours = [percent(row["drops"][pair]["ours"]) for pair in pairs]
+        paper = [percent(row["drops"][pair]["paper"]) for pair in pairs]
         axes.bar(middles, ours, width * 0.9, label=one_line(row["label"]), color=f"C{number}")
         label = "the paper's" if number == 0 else None
         axes.scatter(middles, paper, marker="_", s=160, linewidths=2, color="black", zorder=3, label=label)
@@ -46,14 +42,4 @@ def draw_relative_drops(content: Mapping[str, Any], path: Path) -> None:
     for text in axes.legend(frameon=False).get_texts():
         text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
-    try:
-        figure.savefig(path)
-    except ValueError:
-        raise ConfigError(f"cannot draw a plot as {path.name!r}; expected a name in .svg, .png or .pdf") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
-
-
-def _percent(fraction: float | None) -> float:
-    """NaN where there is no score: no bar and no mark are drawn there."""
-    return float("nan") if fraction is None else 100 * fraction
+    save_figure(figure, path)

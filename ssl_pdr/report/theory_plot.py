@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.errors import ConfigError, OutputError
+from ssl_pdr.errors import OutputError
 from ssl_pdr.printing import one_line
+from ssl_pdr.report.figures import check_kind, new_figure, save_figure
 from ssl_pdr.report.inspection import Inspection
 
 
@@ -17,10 +18,7 @@ def check_plot(path: Path) -> None:
         ConfigError: without matplotlib, or for a kind of file that it does not write.
         OutputError: where the folder is not there.
     """
-    kinds = _new_figure().canvas.get_supported_filetypes()
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in kinds:
-        raise ConfigError(f"cannot draw a plot as {path.name!r}; expected a name that ends in .svg, .png or .pdf")
+    check_kind(path)
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it, or choose another --plot")
 
@@ -36,7 +34,7 @@ def plot_inspection(inspection: Inspection, path: Path) -> None:
         ConfigError: without matplotlib.
         OutputError: if the file cannot be written.
     """
-    figure = _new_figure(figsize=(11, 8.5), layout="constrained")
+    figure = new_figure(figsize=(11, 8.5), layout="constrained")
     panels = figure.subplots(2, 2)
     title = f"{inspection.method}, {inspection.rows} held-out rows, site {inspection.site}"
     figure.suptitle(one_line(title), parse_math=False)
@@ -44,18 +42,7 @@ def plot_inspection(inspection: Inspection, path: Path) -> None:
     _pinsker(panels[0, 1], inspection)
     _norms(panels[1, 0], inspection)
     _dropout(panels[1, 1], inspection)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another --plot") from None
-
-
-def _new_figure(**options: Any) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("plots need matplotlib; run: pip install 'ssl-pdr[embedded]'") from None
-    return Figure(**options)  # no pyplot: it holds a state, and may look for a screen
+    save_figure(figure, path)
 
 
 def _second_order(axes: Any, inspection: Inspection) -> None:

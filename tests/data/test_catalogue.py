@@ -16,7 +16,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from ssl_pdr.data import tables
-from ssl_pdr.data.catalogue import NAMED, evaluation_part, find_named, named_set, unlabelled_part
+from ssl_pdr.data.catalogue import NAMED, find_named, named_set, unlabelled_part
 from ssl_pdr.data.columns import Columns
 from ssl_pdr.data.corpus import load_corpus
 from ssl_pdr.data.named import EVALUATED, HubPlace
@@ -132,7 +132,7 @@ def test_what_the_catalogue_says() -> None:
     assert list(NAMED) == ["sst2", "imdb", "mnli", "hans", "squad", "squad_v2", "addsent", "addonesent", "bioasq"]
     for name, named in NAMED.items():
         assert name == named.name == source_name(name)
-        assert evaluation_part(name) in named.parts
+        assert named.evaluation in named.parts
         assert (named.task == "classification") == bool(named.labels)
         assert all("/" in part.hub.repository for part in named.parts.values())
         assert set(named.collapse.values()) <= set(named.labels)
@@ -140,7 +140,7 @@ def test_what_the_catalogue_says() -> None:
     scorings = ["accuracy", "accuracy", "accuracy", "hans", "squad", "squad_v2", "adversarial", "adversarial", "squad"]
     assert [named.scoring for named in NAMED.values()] == scorings
     assert [n for n in NAMED if NAMED[n].role == EVALUATED] == ["imdb", "hans", "addsent", "addonesent", "bioasq"]
-    assert [n for n in NAMED if evaluation_part(n) != "validation"] == ["imdb"]
+    assert [n for n in NAMED if NAMED[n].evaluation != "validation"] == ["imdb"]
     assert {unlabelled_part(n) for n in (*NAMED, "a.csv", ("texts",))} == {"train", "unsupervised"}
     assert find_named(Path("sst2")) is NAMED["sst2"]
     assert find_named(["sst2"]) is None

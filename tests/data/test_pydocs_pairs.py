@@ -139,7 +139,8 @@ def test_to_compare_words_does_well_in_domain_and_fails_on_the_adversarial_part(
 
     threshold = max(np.unique(shares["train"]), key=lambda t: accuracy("train", t))
     assert accuracy("test", threshold) >= in_domain
-    assert accuracy("adversarial", threshold) <= 0.3  # chance is a half; how far below differs by the versions that are installed
+    # Chance is a half; how far below differs by the versions that are installed.
+    assert accuracy("adversarial", threshold) <= 0.3
     assert max(accuracy("adversarial", t) for t in shares["adversarial"]) <= 0.51, "no threshold does better"
 
 

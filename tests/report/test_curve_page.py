@@ -199,7 +199,8 @@ def test_files_that_are_no_cells_are_ignored_with_a_warning(tmp_path: Path) -> N
 
 
 def test_without_matplotlib_there_is_a_page_and_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
     report = write_report(write_curve(tmp_path / "curve", seeds=1))
     assert report.figures == ()
     assert report.warnings == ("plots need matplotlib; run: pip install 'ssl-pdr[embedded]'",)
