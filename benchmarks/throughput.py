@@ -146,7 +146,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__).parse_args(arguments)
     if "SSL_PDR_DATA" not in os.environ:
-        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz")
+        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz and sst2/dev.tsv")
     quiet(verbose=False)
     found = measure(SIZES[options.size])
     rows = [

@@ -51,6 +51,16 @@ _SMALL = "minilm-l6"
 REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr", "at")
 
 
+def uses_pool(reg: str, alpha: float, ratio: str | float) -> bool:
+    """Whether a method trains on unlabelled rows, where there are any.
+
+    Example:
+        >>> uses_pool("vat", 1.0, "proportional"), uses_pool("at", 1.0, "proportional"), uses_pool("vat", 1.0, 0)
+        (True, False, False)
+    """
+    return reg not in ("none", "at") and alpha > 0 and ratio != 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that decides a run. `None` means: what the preset says, or none.

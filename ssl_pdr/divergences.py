@@ -187,7 +187,11 @@ def get_divergence(name: str | Divergence) -> Divergence:
     """
     if isinstance(name, Divergence):
         return name
-    base, _, parameter = name.partition(":")
+    base, colon, parameter = name.partition(":")
+    if colon and not parameter:
+        raise ConfigError(
+            f"divergence {name!r}: expected a parameter after the colon, as in power:0.5; write one, or leave the colon out"
+        )
     return _REGISTRY.get(base)(parameter)
 
 

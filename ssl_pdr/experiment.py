@@ -345,7 +345,12 @@ def _baseline(loaded: Loaded, listener: Listener) -> dict[str, Scores]:
     listener.stage("baseline: tf-idf and logistic regression")
     corpus, labelled = loaded.materials.corpus, loaded.materials.split.labelled.tolist()
     alike = {one.name: one.rows for one in loaded.sets if list(one.label_names) == corpus.label_names}
-    return tfidf_baseline(corpus.train, labelled, alike)
+    try:
+        return tfidf_baseline(corpus.train, labelled, alike)
+    except DataError as error:  # the model is trained and evaluated; it does without
+        loaded.concerns.append(f"there is no baseline: {error}; compare with --reg none instead")
+        listener.warn(loaded.concerns[-1])
+        return {}
 
 
 def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, Any]:

@@ -138,6 +138,12 @@ def _check_fit(model: Any, materials: Materials, config: TrainConfig) -> None:
     fit_together(model, materials.tokenizer)
 
 
+def autocast_of(precision: str) -> torch.autocast:
+    """Autocast on the CPU as a precision of a configuration means it; for float32 it does nothing."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast("cpu", dtype, enabled=dtype is not None)
+
+
 def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer: Regularizer | None) -> None:
     """Two rows through the regularizer: what cannot work fails before anything of an older run is touched."""
     batch = first_batch(config, materials)
@@ -146,7 +152,6 @@ def _rehearse(config: TrainConfig, materials: Materials, model: Any, regularizer
     rows = [materials.labelled[row["row"]] for row in batch if row["label"] is not None][:2] or [materials.labelled[0]]
     taken = {*inspect.signature(model.forward).parameters, *RESERVED}
     inputs = PaddingCollator.like(materials.tokenizer)([{k: v for k, v in row.items() if k in taken} for row in rows])
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.precision)
-    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+    with autocast_of(config.precision):
         regularizer(model.train(), inputs, row_ids=torch.arange(len(rows)))
     set_seed(config.seed)

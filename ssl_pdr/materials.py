@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_pdr.config import TrainConfig, option
+from ssl_pdr.config import TrainConfig, option, uses_pool
 from ssl_pdr.data.collate import Mixture, mix
 from ssl_pdr.data.columns import Columns
 from ssl_pdr.data.corpus import LEAK, Corpus, load_corpus
@@ -215,7 +215,7 @@ def prepare(config: TrainConfig, listener: Listener, shelf: Shelf | None = None)
     split = split_of(config, corpus) if given is None else given
     if given is not None:
         _verify(given, corpus)
-    uses_pool = config.reg not in ("none", "at") and config.alpha > 0 and config.ratio != 0
+    pool = uses_pool(config.reg, config.alpha, config.ratio)
     corpora = shelf.take("corpora", read_key(config, seed), lambda: corpora_of(config, corpus))
     fingerprint = fingerprint_of(corpus, corpora)
     if config.data_fingerprint not in (None, fingerprint):
@@ -230,9 +230,9 @@ def prepare(config: TrainConfig, listener: Listener, shelf: Shelf | None = None)
         tokenizer.padding_side = tokenizer.truncation_side = "right"  # positions are counted from the left
     rows = [corpus.fingerprint, seed, config.eval_frac, config.limit]
     maker = FeatureMaker(config, task, tokenizer, json.dumps(rows), shelf)
-    labelled, rest = maker.train(corpus, split, with_rest=uses_pool)
+    labelled, rest = maker.train(corpus, split, with_rest=pool)
     pools = [rest] if rest is not None else []
-    pools += [maker.corpus(c) for c in corpora] if uses_pool else []
+    pools += [maker.corpus(c) for c in corpora] if pool else []
     notes = {**corpus.notes, **{kind: count for c in corpora for kind, count in c.notes.items()}}
     notes |= maker.notes
     return Materials(

@@ -18,6 +18,37 @@ from ssl_pdr.regularizers import (
     get_regularizer,
 )
 
+# Options that regularizers take as arguments, and what the arguments are called where that is something else.
+_OPTIONS = (
+    *("div", "radius", "radius_unit", "search", "search_steps", "search_products", "search_rounds", "norm", "order"),
+    *("projections", "target_grad", "site", "dropout"),
+)
+_ARGUMENTS = {"div": "divergence", "search_steps": "steps", "search_products": "products", "search_rounds": "rounds"}
+
+
+def has_effect(option: str, reg: str) -> bool:
+    """Whether an option of a configuration changes anything for a method.
+
+    Args:
+        option: field of `TrainConfig`.
+        reg: name of a regularizer, or `none`.
+
+    Example:
+        >>> has_effect("radius", "vat"), has_effect("radius", "rdrop"), has_effect("lr", "none")
+        (True, False, True)
+    """
+    if option not in (*_OPTIONS, "alpha", "ratio", "align"):
+        return True
+    if reg == "none" or option == "alpha":
+        return reg != "none"
+    cls = get_regularizer(reg)
+    if option == "align":
+        return issubclass(cls, DivergenceRegularizer) and not cls.labelled_only
+    if option == "ratio":
+        return not cls.labelled_only
+    argument = "radius" if option == "radius_unit" else _ARGUMENTS.get(option, option)
+    return argument in inspect.signature(cls).parameters
+
 
 def build_regularizer(config: TrainConfig) -> Regularizer | None:
     """The regularizer that a resolved configuration describes; None for `none`.
@@ -35,22 +66,8 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
 
 def _build(config: TrainConfig) -> Regularizer:
     cls = get_regularizer(config.reg)
-    options: dict[str, Any] = {
-        "divergence": config.div,
-        "radius": config.radius,
-        "radius_unit": config.radius_unit,
-        "search": config.search,
-        "steps": config.search_steps,
-        "products": config.search_products,
-        "rounds": config.search_rounds,
-        "norm": config.norm,
-        "order": config.order,
-        "projections": config.projections,
-        "target_grad": _target_grad(config),
-        "site": config.site,
-        "dropout": config.dropout,
-        "seed": config.seed,
-    }
+    options: dict[str, Any] = {_ARGUMENTS.get(name, name): getattr(config, name) for name in (*_OPTIONS, "seed")}
+    options["target_grad"] = _target_grad(config)
     taken = inspect.signature(cls).parameters
     for name, value, without in (("order", config.order, 1), ("norm", config.norm, "token")):
         if name not in taken and value != without:

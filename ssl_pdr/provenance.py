@@ -25,7 +25,12 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
+    packages = {name: metadata.version(name) for name in _PACKAGES}
+    return {
+        "python": platform.python_version(),
+        **packages,
+        "torch": str(torch.__version__),
+    }  # which tells the build too
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -376,6 +376,9 @@ def test_names() -> None:
     for bad in ("power:abc", "power:nan", "power:inf"):
         with pytest.raises(ConfigError, match="takes a number from -100 to 100"):
             get_divergence(bad)
+    for bad in ("power:", "kl:"):
+        with pytest.raises(ConfigError, match=f"divergence '{bad}': expected a parameter after the colon"):
+            get_divergence(bad)
     with pytest.raises(ConfigError, match="takes no parameter, got '3'"):
         get_divergence("kl:3")
     with pytest.raises(ConfigError, match="is registered already"):

@@ -294,6 +294,13 @@ def test_the_baseline_reads_pairs_and_signs() -> None:
     assert tfidf_baseline(signs, range(8), {"a": signs})["a"]["accuracy"] == 1
 
 
+def test_a_baseline_of_too_many_weights_is_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Dataset.from_dict({"text": ["good", "bad"] * 4, "label": [0, 1] * 4})
+    monkeypatch.setattr("ssl_pdr.baseline._MOST", 3)
+    with pytest.raises(DataError, match="tf-idf would have 4 weights for all words and classes, expected at most 3"):
+        tfidf_baseline(table, range(8), {"a": table})
+
+
 # --- what is written
 
 

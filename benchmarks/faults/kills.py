@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.world import JOBS, Process, World, outcome
+from benchmarks.faults.world import COMMON, JOBS, Process, World, outcome
 
 
 @dataclass
@@ -115,4 +115,4 @@ def _phase(folder: Path) -> str:
     if not log.is_file():
         return "loading"
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines() if line.endswith("}")]
-    return "evaluating and saving" if steps and steps[-1] >= 60 else "training"
+    return "evaluating and saving" if steps and steps[-1] >= COMMON["max-steps"] else "training"

@@ -1,4 +1,4 @@
-"""Bad input, a thousand times: `python -m benchmarks.fuzz`.
+"""Bad input, more than two thousand times: `python -m benchmarks.fuzz`.
 
 Every case is a command of `ssl-pdr` in a process of its own, in a folder of its own, that meets a bad file, a bad argument or a bad place. It has to end with exit
 code 2 and one line of error, or to do its work; within ten seconds of processor time and one gibibyte of memory beyond the imports, writing nowhere but where it

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch.autograd import backward
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -14,7 +13,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.collate import MixedCollator, PaddingCollator, mix
-from ssl_pdr.loading import Loaded, load
+from ssl_pdr.loading import Loaded, autocast_of, load
 from ssl_pdr.objective import Objective
 from ssl_pdr.progress import Silent
 from ssl_pdr.shelf import Shelf
@@ -66,10 +65,9 @@ def relative_cost(config: TrainConfig, shelf: Shelf | None = None) -> float:
     loaded = load(config, Silent(), shelf)
     model = loaded.model.train()
     batch = _first_batch(loaded)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.precision)
 
     def operations(objective: Objective) -> int:
-        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        with autocast_of(config.precision):
             return count_operations(lambda: backward(objective(model, batch, backward=backward).loss))
 
     method = operations(Objective(loaded.regularizer, config.alpha, config.align))

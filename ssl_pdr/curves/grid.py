@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ssl_pdr.config import PRESETS, REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig, make_config
+from ssl_pdr.config import PRESETS, REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig, make_config, uses_pool
 from ssl_pdr.curves.grid_file import MATCHES, check_budget
 from ssl_pdr.divergences import get_divergence
 from ssl_pdr.errors import ConfigError, unknown_name
-from ssl_pdr.methods import build_regularizer
+from ssl_pdr.methods import build_regularizer, has_effect
 from ssl_pdr.model_card import without_places
 from ssl_pdr.recipe import parse_setting
 from ssl_pdr.regularizers import list_regularizers
@@ -48,9 +48,6 @@ _OF_THE_DATA = (
     "unlabelled",
     "model",
 )
-# What a search may leave out for a method on which it has no effect.
-_OF_REGULARIZERS = ("alpha", "div", "target_grad", "dropout", "site", "order")
-_OF_NOISE = ("radius", "radius_unit", "norm", "search")
 # What is always part of a cell's key; of all other fields only what differs from its default, so that an option that is
 # added to the package does not make old cells unknown.
 _ALWAYS = (
@@ -111,10 +108,7 @@ class Method:
 
     def takes(self, key: str) -> bool:
         """Whether a searched key has an effect on it."""
-        reg = self.keys["reg"]
-        if key in self.keys or (reg == "none" and key in (*_OF_REGULARIZERS, *_OF_NOISE, "ratio")):
-            return False
-        return reg not in ("rdrop", "jr", "wjr") or key not in _OF_NOISE
+        return key not in self.keys and has_effect(key, self.keys["reg"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +159,9 @@ class Grid:
         if self.match not in MATCHES:
             raise unknown_name("match", self.match, MATCHES)
         if self.batch < 1 or not 0 < self.ratio < 1000:
-            raise ConfigError(f"batch and ratio must be above 0, got {self.batch} and {self.ratio:g}")
+            raise ConfigError(
+                f"batch must be above 0, and ratio above 0 and below 1000, got {self.batch} and {self.ratio}"
+            )
         if (self.steps is not None and self.steps < 1) or not 0 < self.epochs < math.inf:
             raise ConfigError(f"steps must be at least 1 and epochs above 0, got {self.steps} and {self.epochs:g}")
         self._check_keys()
@@ -200,7 +196,7 @@ class Grid:
         keys = {**self.base, **method.keys, **(setting or {})}
         if isinstance(ratio := keys.get("ratio", self.ratio), str):
             raise ConfigError(f"method {method.name!r}: ratio must be a number in a grid, got {ratio!r}")
-        if not pool or method.keys["reg"] in ("none", "at") or keys.get("alpha") == 0 or ratio == 0:
+        if not pool or not uses_pool(method.keys["reg"], keys.get("alpha", 1.0), ratio):
             return self.batch
         unlabelled = self.batch * float(ratio)
         if not math.isclose(unlabelled, round(unlabelled)):

@@ -22,8 +22,6 @@ class RayPool:
 
     Args:
         jobs: how many workers.
-        address: of a cluster that runs already, as `ray.init` takes it; None is that of `RAY_ADDRESS`, or a cluster of this
-            machine alone, which ends with the run.
         cpus: of each worker, and its threads.
         gpus: of each worker.
 
@@ -31,7 +29,7 @@ class RayPool:
         ConfigError: if Ray is not installed.
     """
 
-    def __init__(self, jobs: int, address: str | None = None, *, cpus: int = 1, gpus: float = 0) -> None:
+    def __init__(self, jobs: int, *, cpus: int = 1, gpus: float = 0) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to its makers
         try:
             import ray
@@ -39,7 +37,6 @@ class RayPool:
             raise ConfigError("curves on several machines need Ray: pip install 'ssl-pdr[ray]'") from None
         self.ray = ray
         self.jobs = jobs
-        self.address = address
         self.cpus = cpus
         self.gpus = gpus
 
@@ -65,11 +62,11 @@ class RayPool:
         joins = not self.ray.is_initialized()
         if joins:
             try:
-                self.ray.init(self.address, include_dashboard=False, log_to_driver=False, logging_level="error")
+                self.ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
             except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())
                 raise ConfigError(
-                    f"cannot join the Ray cluster {self.address or 'of this machine'}: {reason}"
+                    f"cannot join the Ray cluster {os.environ.get('RAY_ADDRESS', 'of this machine')}: {reason}"
                 ) from None
         there = self.ray.cluster_resources()
         for name, wanted in (("CPU", self.cpus), ("GPU", self.gpus)):

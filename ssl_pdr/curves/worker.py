@@ -124,4 +124,4 @@ def serve(connection: Any, threads: int, device: int | None) -> None:
 
     with suppress(_Ended, EOFError, ConnectionError):  # or who asks is gone
         while (cell := connection.recv()) is not None:
-            connection.send((FINISHED, worker.run(cell, tell)))
+            connection.send(("ended", worker.run(cell, tell)))

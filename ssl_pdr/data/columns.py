@@ -132,7 +132,7 @@ class ColumnReader:
 
     def _unknown(self, there: list[str], column: str, option: str) -> DataError:
         near = difflib.get_close_matches(column, there, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         return DataError(f"{self.name} has no column {column!r} ({option}){hint} It has: {', '.join(there)}")
 
     def _label_column(self, there: Iterable[str]) -> str | None:

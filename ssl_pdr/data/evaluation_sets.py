@@ -14,7 +14,7 @@ from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.checks import Keys
 from ssl_pdr.data.columns import Columns, Problems
 from ssl_pdr.data.corpus import Corpus
-from ssl_pdr.data.labels import NO_AGREEMENT
+from ssl_pdr.data.labels import is_disagreement
 from ssl_pdr.data.questions import UNANSWERABLE, read_questions
 from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import has_part, raw_rows, read_table, source_name
@@ -145,7 +145,7 @@ def read_evaluation(
     if named is not None and named.task != task:
         raise DataError(f"{source} is a set for {named.task}, the model is one for {task}; leave it out")
     part = named.evaluation if named else _part(source, reading)
-    name = source_name(source) if named else _name(source)
+    name = set_name(source)
     if named is None:
         _check_task(source, name, part, reading, asks=not label_names, told=columns.text is not None)
     if not label_names:
@@ -178,8 +178,15 @@ def read_evaluation(
     )
 
 
-def _name(source: str) -> str:
-    """The last part of a path or of a Hub name; of `.` and `..` what the folder is called."""
+def set_name(source: str) -> str:
+    """What people call a set to evaluate on: the last part of a path or of a Hub name; of `.` and `..` what the folder is called.
+
+    Example:
+        >>> set_name("imdb"), set_name("/data/reviews.csv")
+        ('imdb', 'reviews.csv')
+    """
+    if find_named(source) is not None:
+        return source_name(source)
     name = Path(source_name(source)).name
     return name if name.strip(".") else Path(source).resolve().name or "data"
 
@@ -204,13 +211,12 @@ def _labelled(table: Table, names: Sequence[str], label_map: Mapping[str, str], 
     # Where only their case tells two classes apart, another case says neither.
     in_any_case = {label: number for number, label in enumerate(folded) if folded.count(label) == 1}
     codes = np.full(len(table.classes) + 1, -1, np.int32)
-    disagreed = NO_AGREEMENT in table.classes and NO_AGREEMENT not in numbers and "entailment" in table.classes
     for code, label in enumerate(table.classes):
         wanted = label_map.get(label, label)
         number = numbers.get(wanted, in_any_case.get(wanted.casefold()))
         if number is not None:
             codes[code] = number
-        elif not (disagreed and label == NO_AGREEMENT):
+        elif not is_disagreement(label, table.classes, label_map):
             row = int(np.argmax(table.labels == code)) + 1
             raise DataError(
                 f"{name}: row {row} has the label {label!r}, which is none of the model's: {', '.join(names[:10])}; "

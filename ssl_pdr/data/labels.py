@@ -59,7 +59,9 @@ class LabelSet:
     def __init__(self, classes: Sequence[str], label_map: Mapping[str, str], name: str) -> None:
         self.label_map = {label_text(label) or label: wanted for label, wanted in label_map.items()}
         self._seen = set(classes)
-        wanted = dict.fromkeys(self._mapped(label) for label in classes if not self._disagreed(label, classes))
+        wanted = dict.fromkeys(
+            self._mapped(label) for label in classes if not is_disagreement(label, classes, self.label_map)
+        )
         for label in wanted:
             if _FRACTION.fullmatch(label):
                 raise DataError(
@@ -91,7 +93,7 @@ class LabelSet:
         self._seen.update(classes)
         table = np.full(len(classes) + 1, -1, dtype=np.int32)  # the last one is that of rows without a label
         for code, label in enumerate(classes):
-            if self._disagreed(label, classes):
+            if is_disagreement(label, classes, self.label_map):
                 continue
             known = self._numbers.get(self._mapped(label))
             if known is None:
@@ -106,7 +108,7 @@ class LabelSet:
 
     def disagreements(self, classes: Sequence[str], labels: NDArray[np.integer[Any]]) -> int:
         """Rows of an NLI set on which the annotators did not agree."""
-        codes = [code for code, label in enumerate(classes) if self._disagreed(label, classes)]
+        codes = [code for code, label in enumerate(classes) if is_disagreement(label, classes, self.label_map)]
         return int(np.isin(labels, codes).sum())
 
     def check_map(self) -> None:
@@ -118,9 +120,15 @@ class LabelSet:
     def _mapped(self, label: str) -> str:
         return self.label_map.get(label, label)
 
-    def _disagreed(self, label: str, classes: Sequence[str]) -> bool:
-        # Elsewhere than in NLI "-" is a label like any other.
-        return label == NO_AGREEMENT and label not in self.label_map and _ENTAILMENT in classes
+
+def is_disagreement(label: str, classes: Sequence[str], label_map: Mapping[str, str]) -> bool:
+    """Whether a label says that annotators did not agree; elsewhere than in NLI, or in the label map, `-` is one like any other.
+
+    Example:
+        >>> is_disagreement("-", ["-", "entailment"], {}), is_disagreement("-", ["-", "+"], {})
+        (True, False)
+    """
+    return label == NO_AGREEMENT and label not in label_map and _ENTAILMENT in classes
 
 
 def parse_label_map(entries: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
+from ssl_pdr.data.encoder import EMBEDDED_ENCODER
 from ssl_pdr.paper.figures import BASE_ROW
 
 # What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what
@@ -81,8 +82,10 @@ def _last(value: Any) -> str:
 
 
 def _is_local(model: str) -> bool:
-    # A name without a slash is that of a model that comes with the package, whatever lies here.
-    return model.startswith((".", "/", "~")) or model.count("/") > 1 or ("/" in model and Path(model).is_dir())
+    # The model that comes with the package has its name, whatever lies here; `TrainConfig` sees it so too.
+    return model != EMBEDDED_ENCODER and (
+        model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
+    )
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import TrainConfig, make_config
+from ssl_pdr.config import TrainConfig, make_config, uses_pool
 from ssl_pdr.errors import ConfigError, unknown_name
 from ssl_pdr.paper.grid import Grid, GridFigure, GridMethod, GridTable
 from ssl_pdr.paper.names import NOT_OF_THE_MODEL, model_folder, model_name, run_folder, table_file
+from ssl_pdr.run_folder import RunFolder
 
 _GUESSED = ("task",)  # from the data, where it is left open
-_LABELLED_ONLY = ("none", "at")
 _PLACES = ("data", "eval", "split")
 
 
@@ -193,7 +193,7 @@ def planned_steps(config: TrainConfig, rows: int | None) -> int | None:
     if not known or config.labelled_per_class is not None or config.split is not None:
         return None
     labelled = config.labelled_count or math.floor(min(known) * config.labelled_frac + 0.5)
-    if config.reg in _LABELLED_ONLY or config.alpha == 0 or config.ratio == 0:
+    if not uses_pool(config.reg, config.alpha, config.ratio):
         used: float = labelled
     elif isinstance(config.ratio, str):
         used = min(known)
@@ -208,7 +208,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
     Args:
         plan: of a table.
     """
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     seen: set[Path] = set()
     for (_, method, task), group in plan.groups.items():
         runs = [run for run in group.runs if run.folder not in seen]
@@ -218,19 +218,20 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
         steps = [run.steps for run in runs]
         known = [count for count in steps if count is not None]
         whole = len(known) == len(steps)
-        rows[(task, method, str(runs[0].config.labelled_frac))] = {
+        row = {
             "task": task,
             "method": method,
             "labelled_frac": runs[0].config.labelled_frac,
             "runs": len(runs),
-            "finished": sum((run.folder / "result.json").is_file() for run in runs),
+            "finished": sum(RunFolder(run.folder).finished for run in runs),
             "steps_from": min(known) if whole else None,
             "steps_to": max(known) if whole else None,
             "steps": sum(known) if whole else None,
             "plain_steps": round(sum(known) * runs[0].cost) if whole else None,
         }
+        rows.append(row)
     order = {task: place for place, task in enumerate(plan.grid.tasks)}
-    return sorted(rows.values(), key=lambda row: order[row["task"]])
+    return sorted(rows, key=lambda row: order[row["task"]])
 
 
 def _wanted(grid: Grid, target: str, choice: Choice, left_out: dict[str, str]) -> Iterator[tuple[str, GridTable]]:

@@ -11,12 +11,13 @@ from typing import Any
 
 from ssl_pdr import experiment
 from ssl_pdr.config import TrainConfig, make_config
+from ssl_pdr.data.evaluation_sets import set_name
 from ssl_pdr.errors import DataError, InterruptedRunError, NonFiniteLossError, OutputError, PDRError
 from ssl_pdr.evaluation import evaluate_model
 from ssl_pdr.files import atomic_write
 from ssl_pdr.model_card import without_places
 from ssl_pdr.paper.plan import Plan, PlannedRun, differences
-from ssl_pdr.paper.sets import LookedAt, has_scores, look_at_sets, part_name
+from ssl_pdr.paper.sets import LookedAt, has_scores, look_at_sets
 from ssl_pdr.paper.sharing import places, without_paths
 from ssl_pdr.paper.tables import NOT_EVALUATED, make_figure, make_table, markdown, markdown_drops, missing_cells
 from ssl_pdr.progress import Listener, Silent
@@ -147,7 +148,7 @@ class _Sets:
         if run.task not in self.known:
             self.known[run.task] = look_at_sets(run.config)
             for spec, reason in self.known[run.task].missing.items():
-                self.listener.warn(f"{run.task} goes without {part_name(spec)}: {reason}")
+                self.listener.warn(f"{run.task} goes without {set_name(spec)}: {reason}")
         return self.known[run.task]
 
 
@@ -175,7 +176,7 @@ def _completed(run: PlannedRun, result: dict[str, Any], sets: _Sets, listener: L
     scores, fingerprints = dict(result["scores"]), dict(result["data"].get(_EVALUATED, {}))
     reasons: dict[str, str] = {}
     for spec in lacking:
-        name = part_name(spec)
+        name = set_name(spec)
         folder = RunFolder(run.folder).later / name
         later = _read_later(folder)
         if later is not None and now.digests.get(spec, later[1]) != later[1]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.catalogue import find_named
-from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS, source_name
+from ssl_pdr.data.evaluation_sets import set_name
+from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
 from ssl_pdr.errors import DataError
 from ssl_pdr.evaluation import sets_of
 from ssl_pdr.materials import corpus_of, with_task
@@ -49,17 +49,6 @@ def look_at_sets(config: TrainConfig) -> LookedAt:
     return LookedAt(digests, missing)
 
 
-def part_name(spec: str) -> str:
-    """What people call a set to evaluate on, and a result too, unless it is a corpus of several parts.
-
-    Example:
-        >>> part_name("imdb"), part_name("/data/reviews.csv")
-        ('imdb', 'reviews.csv')
-    """
-    name = spec if find_named(spec) else Path(source_name(spec)).name
-    return name if name.strip(".") else Path(spec).resolve().name
-
-
 def has_scores(spec: str, scores: Iterable[str]) -> bool:
     """Whether a set is among the scores of a result; of the corpora that come with the package every part has its own.
 
@@ -67,7 +56,7 @@ def has_scores(spec: str, scores: Iterable[str]) -> bool:
         >>> has_scores("imdb", ["in_domain"]), has_scores("pydocs-topics", ["pydocs-topics in_domain"])
         (False, True)
     """
-    name = part_name(spec)
+    name = set_name(spec)
     if spec in (*EMBEDDED, *EMBEDDED_QUESTIONS):
         return any(part.startswith(f"{name} ") for part in scores)
     return name in scores

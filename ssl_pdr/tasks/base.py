@@ -15,6 +15,8 @@ from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.errors import ModelError
 from ssl_pdr.registry import Registry
 
+_LAYERS = 1000  # the deepest that were ever trained have some
+
 Scores = dict[str, float]
 Prediction = dict[str, Any]  # of one row, as a line of JSON
 
@@ -101,7 +103,23 @@ def load_weights(auto_class: Any, model: str, **kwargs: Any) -> Any:
 
     In bfloat16 most of a small perturbation is lost.
     """
+    _check_shape(model)
     return load_pretrained(auto_class, model, dtype=torch.float32, use_safetensors=True, **kwargs)
+
+
+def _check_shape(model: str) -> None:
+    """Refuse what a configuration may say and no model can be, before weights are made for it."""
+    from transformers import AutoConfig
+
+    config = load_pretrained(AutoConfig, model)
+    layers = getattr(config, "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > _LAYERS:
+        raise ModelError(f"the model {model!r} has {layers:,} layers in its config.json; expected at most {_LAYERS:,}")
+    for name, value in config.to_dict().items():
+        if "drop" in name and isinstance(value, (int, float)) and not 0 <= value <= 1:
+            raise ModelError(
+                f"the model {model!r} has {name} = {value} in its config.json; expected a number from 0 to 1"
+            )
 
 
 def load_tokenizer(model: str) -> Any:

@@ -70,7 +70,7 @@ def test_a_method_that_cannot_be_is_refused(name: str, error: type[Exception], s
         ({"steps": 0}, "steps must be at least 1 and epochs above 0, got 0 and 3"),
         ({"epochs": float("nan")}, "steps must be at least 1 and epochs above 0, got None and nan"),
         ({"search": {"alpha": ()}}, "search: alpha has no value to try"),
-        ({"batch": 0}, "batch and ratio must be above 0"),
+        ({"batch": 0}, "batch must be above 0, and ratio above 0 and below 1000, got 0 and 1.0"),
         ({"base": {"batch_size": 8}}, "batch_size is the grid's own"),
         ({"search": {"seed": (1, 2)}}, "seed is the grid's own"),
         ({"search": {"model": ("a", "b")}}, "model cannot be searched"),
@@ -93,6 +93,15 @@ def test_what_has_no_effect_is_not_searched() -> None:
     )
     assert [len(grid.settings(method)) for method in grid.parsed] == [1, 2, 6, 3]
     assert grid.settings(grid.parsed[0]) == [{}]
+    for key, values, fewest in (
+        ("align", (0.0, 0.9), {"vat", "rdrop"}),
+        ("projections", (1, 2), {"jr"}),
+        ("search_steps", (1, 2), {"vat", "at"}),
+        ("order", (1, 2), {"vat"}),
+        ("ratio", (1.0, 2.0), {"vat", "rdrop", "jr"}),
+    ):
+        grid = Grid(methods=("none", "rdrop", "jr", "at", "vat"), search={key: values})
+        assert {method.name for method in grid.parsed if len(grid.settings(method)) == 2} == fewest, key
     searched = Grid(methods=("none", "rdrop"), search={"lr": (1e-4, 1e-3)})
     assert [len(searched.settings(method)) for method in searched.parsed] == [2, 2]
 
