@@ -31,7 +31,7 @@ from transformers.utils import logging
 
 from ssl_pdr.arrays import Texts, as_labels, as_texts, split_classes
 from ssl_pdr.classifier_folder import read_manifest, write_folder
-from ssl_pdr.config import TrainConfig, make_config
+from ssl_pdr.config import TrainConfig, make_config, uses_pool
 from ssl_pdr.errors import ConfigError, ModelError, NonFiniteLossError
 from ssl_pdr.methods import build_regularizer
 from ssl_pdr.recipe import check_value
@@ -60,7 +60,7 @@ class PDRClassifier(ClassifierMixin, BaseEstimator):
         model: `minilm-l6` (embedded), a local folder or a Hub model.
         reg: `none` or a regularizer.
         div: divergence of `rdrop`, `rpt` and `vat`.
-        alpha: weight of R, at least 0; with 0, or without a regularizer, unlabelled text is not used.
+        alpha: weight of R, at least 0; with 0, without a regularizer, with `at` or with a `ratio` of 0 unlabelled text is not used.
         preset: `default`, `paper` or `published-code`.
         radius: size c of the perturbation, at least 0; None takes the preset's.
         site: where noise enters: `sum`, `output` or `word`; None takes the preset's.
@@ -157,7 +157,7 @@ class PDRClassifier(ClassifierMixin, BaseEstimator):
         pool = texts[~has_label]
         if unlabelled is not None:
             pool = np.concatenate([pool, as_texts(unlabelled, "unlabelled", pairs=texts.ndim == 2)])
-        if regularizer is None or config.alpha == 0:
+        if not uses_pool(config.reg, config.alpha, config.ratio):
             pool = pool[:0]
         with _own_randomness(config.seed), _quiet(bool(self.verbose)):
             model, tokenizer = _load(config, [str(label) for label in classes.tolist()])

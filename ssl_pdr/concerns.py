@@ -101,7 +101,9 @@ def of_balance(entries: Sequence[Mapping[str, Any]], split: LabelSplit) -> list[
     """
     counts = [labelled for labelled, _ in split.class_counts.values() if labelled]
     chance = -sum(n / sum(counts) * math.log(n / sum(counts)) for n in counts)
-    ratios = [entry["r_gradient"] for entry in entries if math.isfinite(entry.get("r_gradient") or math.nan)]
+    ratios = [
+        value for value in (entry.get("r_gradient") for entry in entries) if value is not None and math.isfinite(value)
+    ]
     ce, ratio = _last_half([entry["ce"] for entry in entries if "ce" in entry]), _median(ratios)
     if ce is None or ratio <= 1 or ce < _STUCK * chance:
         return []

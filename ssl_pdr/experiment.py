@@ -361,7 +361,7 @@ def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, An
         scores["baseline_tfidf"] = found.baseline
     others = {name: part for name, part in found.scores.items() if name != "in_domain"}
     drops = {name: relative_drop(found.scores["in_domain"], part) for name, part in others.items()}
-    last: dict[str, Any] = next((entry for entry in reversed(trainer.state.log_history) if "ce" in entry), {})
+    newest_first = [entry for entry in reversed(trainer.state.log_history) if "ce" in entry]
     return {
         "scores": scores,
         "relative_drop": drops,
@@ -376,7 +376,8 @@ def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, An
             "regularizer": config.reg,
             "divergence": None if config.reg in REGULARIZERS_WITHOUT_DIVERGENCE else config.div,
             "alpha": config.alpha,
-            **{name: last.get(name) for name in _LOGGED},
+            # Some are measured at every 50th step only: those are of an earlier one.
+            **{name: next((entry[name] for entry in newest_first if name in entry), None) for name in _LOGGED},
         },
         "seeds": {"seed": config.seed},
         "warnings": [*materials.warnings, *loaded.concerns],

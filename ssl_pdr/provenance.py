@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, machine, and the card that travels with the model."""
+"""Where a result comes from: versions and machine."""
 
 from __future__ import annotations
 

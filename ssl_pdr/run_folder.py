@@ -106,7 +106,7 @@ class RunFolder:
         """Whether `config.toml` is one of ours: other programs have files of that name too."""
         try:
             values = tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        except (OSError, ValueError, RecursionError):  # a number of too many digits is a plain ValueError
             return False
         return set(values) >= _ESSENTIAL and set(values) <= set(FIELDS)
 
@@ -149,7 +149,7 @@ class RunFolder:
             raise OutputError(f"the run in {self.path} is finished: its result is in {self.result}")
         try:
             values = tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{self.config} is not valid TOML: {error}") from None
         if missing := _ESSENTIAL - set(values):
             raise ConfigError(f"{self.config} is not whole: it has no {min(missing)}; start a new run")

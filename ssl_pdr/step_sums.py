@@ -75,8 +75,8 @@ class StepSums:
     def _gather(self, trainer: PDRTrainer) -> None:
         """Every process gets the sums over all."""
         if trainer.args.world_size > 1:
-            reduce = trainer.accelerator.reduce
-            self._totals = {name: reduce(total, reduction="sum") for name, total in self._totals.items()}
+            reduce, device = trainer.accelerator.reduce, trainer.args.device  # what was noted is a number of the CPU
+            self._totals = {name: reduce(total.to(device), reduction="sum") for name, total in self._totals.items()}
 
     def save(self, folder: Path, trainer: PDRTrainer) -> None:
         """Write the sums into a checkpoint's folder; to be called on all processes.

@@ -210,7 +210,7 @@ def test_rows_without_label_are_unlabelled_text(tiny: Callable[..., PDRClassifie
     assert not same(by_label, alone)
 
 
-@pytest.mark.parametrize("params", [{"reg": "none"}, {"alpha": 0.0}])
+@pytest.mark.parametrize("params", [{"reg": "none"}, {"alpha": 0.0}, {"reg": "at"}, {"ratio": 0.0}])
 def test_unlabelled_text_without_a_regularizer_is_not_used(
     tiny: Callable[..., PDRClassifier], params: dict[str, Any]
 ) -> None:

@@ -55,15 +55,14 @@ def doctor_command(
     from ssl_pdr.methods import build_regularizer
     from ssl_pdr.provenance import machine, versions
     from ssl_pdr.regularizers import RPT
-    from ssl_pdr.tasks.base import load_tokenizer
+    from ssl_pdr.tasks.base import fit_together, load_tokenizer
     from ssl_pdr.tasks.classification import SequenceClassification
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(config.model)
     torch.manual_seed(0)  # of a head that is not trained yet
     loaded = SequenceClassification(["no", "yes"]).load_model(config.model).to(device)
-    if getattr(loaded.config, "pad_token_id", None) is None:
-        loaded.config.pad_token_id = tokenizer.pad_token_id
+    fit_together(loaded, tokenizer)
     inputs = tokenizer(_SENTENCES, padding=True, return_tensors="pt").to(device)
     regularizer = build_regularizer(config)
     assert isinstance(regularizer, RPT)  # noqa: S101

@@ -18,13 +18,12 @@ def list_command(
     from rich.console import Console
     from rich.table import Table
 
-    from ssl_pdr.config import PRESETS
+    from ssl_pdr.config import PRESETS, TASK_NAMES
     from ssl_pdr.data.catalogue import NAMED
     from ssl_pdr.data.encoder import EMBEDDED_ENCODER
     from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
     from ssl_pdr.divergences import get_divergence, list_divergences
     from ssl_pdr.regularizers import get_regularizer, list_regularizers
-    from ssl_pdr.tasks import list_tasks
 
     divergences = {name: get_divergence(name) for name in list_divergences()}
     regularizers = {name: (get_regularizer(name).__doc__ or "").partition("\n")[0] for name in list_regularizers()}
@@ -32,7 +31,7 @@ def list_command(
         listing = {
             "divergences": list(divergences),
             "regularizers": ["none", *regularizers],
-            "tasks": list_tasks(),
+            "tasks": list(TASK_NAMES),
             "data": [*EMBEDDED, *EMBEDDED_QUESTIONS, *NAMED],
             "models": [EMBEDDED_ENCODER],
             "presets": list(PRESETS),
@@ -50,7 +49,7 @@ def list_command(
     for name, meaning in regularizers.items():
         methods.add_row(name, meaning)
     rest = Table(title="tasks, data, models, presets", show_header=False)
-    rest.add_row("tasks", ", ".join(list_tasks()))
+    rest.add_row("tasks", ", ".join(TASK_NAMES))
     rest.add_row("embedded data (--data)", ", ".join([*EMBEDDED, *EMBEDDED_QUESTIONS]))
     rest.add_row("your data (--data)", "a file, folder or glob (csv, tsv, json, jsonl, parquet), a Hub name")
     rest.add_row("models (--model)", f"{EMBEDDED_ENCODER}, a folder, a Hub name")

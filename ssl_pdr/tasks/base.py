@@ -13,7 +13,6 @@ import transformers
 from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
 from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.errors import ModelError
-from ssl_pdr.registry import Registry
 
 _LAYERS = 1000  # the deepest that were ever trained have some
 
@@ -50,14 +49,6 @@ class Task(Protocol):
 
     def label_text(self, label: Any, ids: Sequence[int], tokenizer: Any) -> str | None:
         """A label of a row of these tokens for people; None for no label."""
-
-
-TASKS: Registry[type[Task]] = Registry("task")
-
-
-def list_tasks() -> list[str]:
-    """The names of all tasks, sorted."""
-    return list(TASKS)
 
 
 def model_source(model: str) -> str:

@@ -13,7 +13,7 @@ from ssl_pdr.data.tables import feature_file
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.metrics.classification import accuracy_scores, collapse_logits, hans_scores
 from ssl_pdr.outputs import UNLABELLED
-from ssl_pdr.tasks.base import TASKS, Prediction, Scores, load_weights
+from ssl_pdr.tasks.base import Prediction, Scores, load_weights
 
 
 class SequenceClassification:
@@ -133,6 +133,3 @@ class SequenceClassification:
     def label_text(self, label: int, ids: Sequence[int], tokenizer: Any) -> str | None:
         """The name of the class."""
         return None if label == UNLABELLED else self.label_names[label]
-
-
-TASKS.register(SequenceClassification.name, SequenceClassification)

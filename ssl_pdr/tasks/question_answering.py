@@ -18,7 +18,7 @@ from ssl_pdr.metrics.adversarial import adversarial_scores
 from ssl_pdr.metrics.answers import Gold, squad_scores
 from ssl_pdr.metrics.no_answer import squad_v2_scores
 from ssl_pdr.outputs import UNLABELLED
-from ssl_pdr.tasks.base import TASKS, Prediction, Scores, load_weights
+from ssl_pdr.tasks.base import Prediction, Scores, load_weights
 from ssl_pdr.tasks.spans import Spans, Windows, decode
 
 _SURE = 1e6  # a margin of log-probabilities that no model reaches
@@ -308,6 +308,3 @@ def _prediction(name: str, texts: list[str], spans: Spans, row: int, *, empty: b
     if np.isfinite(spans.null[row]):
         made["no_answer_probability"] = round(float(np.exp(spans.null[row])), 6)
     return made
-
-
-TASKS.register(QuestionAnswering.name, QuestionAnswering)

@@ -235,7 +235,21 @@ def test_half_precision_says_in_the_log_what_it_leaves(run: Run, basic: list[obj
     assert 0 < log[0]["r_rounding"] < log[0]["r"]
     assert log[0]["r_above_rounding"] == pytest.approx(1 - log[0]["r_rounding"] / log[0]["r"])
     assert log[0]["noise_norm"] > 0
-    assert objective["r"] > 0
+    assert len(log) > 1
+    assert (objective["r"], objective["noise_norm"]) == (
+        log[-1]["r"],
+        log[0]["noise_norm"],
+    )  # measured in the first step alone
+
+
+def test_a_configuration_of_too_many_digits_is_one_line(run: Run, basic: list[object], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.toml").write_text("alpha = " + "9" * 10_000, encoding="utf-8")
+    code, out, err = run("train", "--resume", folder)
+    assert (code, out) == (2, "")
+    assert "config.toml is not valid TOML: Exceeds the limit" in one_line(err)
+    assert "please report it" not in run(*basic)[2]
 
 
 def test_the_second_order_form_trains_at_the_radius_that_half_precision_loses(run: Run, basic: list[object]) -> None:

@@ -13,7 +13,7 @@ from transformers import BertTokenizerFast
 from ssl_pdr.data import tables
 from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.errors import ConfigError, ModelError
-from ssl_pdr.tasks import SequenceClassification, list_tasks
+from ssl_pdr.tasks import SequenceClassification
 from ssl_pdr.tasks.base import load_tokenizer, tokenizer_key
 from tests.conftest import tiny_bert
 
@@ -133,7 +133,3 @@ def test_large_tables_are_tokenized_once(words: BertTokenizerFast, monkeypatch: 
     again = TASK.features(table, refuse, 5, key="a key of this test")
     assert again.to_dict() == first.to_dict()
     assert tokenizer_key(words) != tokenizer_key(BertTokenizerFast(vocab={"[UNK]": 0, "z": 1}))
-
-
-def test_there_is_a_list_of_tasks() -> None:
-    assert list_tasks() == ["classification", "question-answering"]
