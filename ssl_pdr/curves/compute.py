@@ -87,6 +87,7 @@ def count_operations(step: Callable[[], object]) -> int:
     It tells a backward pass to the embeddings alone from one to the weights too, which costs twice as much.
 
     Example:
+        >>> import torch
         >>> x = torch.ones(2, 3, requires_grad=True)
         >>> count_operations(lambda: (x @ torch.ones(3, 4)).sum().backward())  # 2 · 2 · 3 · 4 each way
         96
