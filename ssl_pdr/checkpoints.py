@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or do not count: sealed by checksums once they are written, verified before they are used."""
+"""Checkpoints that are whole or not there: written under a temporary name, sealed by checksums, renamed; verified before they are used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from ssl_pdr.files import atomic_write
 SEAL = "checksums.json"
 PREFIX = "checkpoint-"
 KEPT = 2  # the one before stays until the next is whole
+
+
+def unfinished(place: Path) -> Path:
+    """The folder, beside the checkpoints, of what is being written or removed; what a killed process leaves there counts for nothing."""
+    return place / ".unfinished"
 
 
 def step_of(checkpoint: Path) -> int:
@@ -34,13 +40,8 @@ def newest_first(place: Path) -> list[Path]:
     return sorted(found, key=step_of, reverse=True)
 
 
-def is_sealed(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end."""
-    return (checkpoint / SEAL).is_file()
-
-
 def seal(checkpoint: Path) -> None:
-    """Make a checkpoint count: all of it is brought to the disk, then its checksums are written, whole or not at all.
+    """Bring all of a checkpoint to the disk, then write its checksums, whole or not at all.
 
     Raises:
         OutputError: if the disk refuses.
@@ -56,8 +57,24 @@ def seal(checkpoint: Path) -> None:
     atomic_write(checkpoint / SEAL, json.dumps({"format": 1, "files": files}, indent=2) + "\n")
 
 
+def publish(checkpoint: Path) -> None:
+    """Seal a checkpoint that is in `unfinished`, and give it its name: from now on it counts.
+
+    Raises:
+        OutputError: if the disk refuses the seal.
+        OSError: if it refuses the name.
+    """
+    seal(checkpoint)
+    named = checkpoint.parent.parent / checkpoint.name
+    if named.exists():  # of the same step: a stream ended just after it
+        remove(named)
+    checkpoint.rename(named)
+    with suppress(OSError):
+        checkpoint.parent.rmdir()
+
+
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a sealed checkpoint, in a few words; None if it is as it was written.
+    """What is wrong with a checkpoint, in a few words; None if it is as it was written.
 
     Raises:
         OutputError: if it cannot be read, which says nothing about what is in it.
@@ -65,6 +82,10 @@ def damage(checkpoint: Path) -> str | None:
     try:
         files: dict[str, dict[str, Any]] = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["files"]
         expected = {str(name): (int(facts["bytes"]), str(facts["sha256"])) for name, facts in files.items()}
+    except FileNotFoundError:
+        return f"{SEAL} is missing"
+    except OSError as error:
+        raise _out_of_reach(checkpoint / SEAL, error) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"its {SEAL} is damaged"
     for name, (size, digest) in expected.items():
@@ -78,8 +99,12 @@ def damage(checkpoint: Path) -> str | None:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     return f"{name} has another checksum than when it was written"
         except OSError as error:
-            raise OutputError(f"cannot read {path}: {error.strerror or error}; mend that and resume again") from None
+            raise _out_of_reach(path, error) from None
     return None
+
+
+def _out_of_reach(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot read {path}: {error.strerror or error}; mend that and resume again")
 
 
 def unreadable(path: Path, what: str, error: Exception) -> ConfigError:
@@ -89,12 +114,9 @@ def unreadable(path: Path, what: str, error: Exception) -> ConfigError:
 
 
 def last_whole(place: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is as it was written, and what is wrong with newer ones.
-
-    One that was not written to its end counts for nothing: that is how a run is left that was killed just then.
-    """
+    """The newest checkpoint that is as it was written, and what is wrong with newer ones."""
     wrong: list[str] = []
-    for checkpoint in filter(is_sealed, newest_first(place)):
+    for checkpoint in newest_first(place):
         if (reason := damage(checkpoint)) is None:
             return checkpoint, wrong
         wrong.append(f"{checkpoint.name} cannot be used: {reason}")
@@ -102,23 +124,27 @@ def last_whole(place: Path) -> tuple[Path | None, list[str]]:
 
 
 def keep_newest(place: Path) -> None:
-    """Remove all checkpoints but the newest that were written to their end."""
-    sealed = [checkpoint for checkpoint in newest_first(place) if is_sealed(checkpoint)]
-    for checkpoint in sealed[KEPT:]:
+    """Remove all checkpoints but the newest."""
+    for checkpoint in newest_first(place)[KEPT:]:
         remove(checkpoint)
 
 
 def remove_after(place: Path, step: int) -> None:
-    """Remove what was written after a step: a run that goes on from there writes it anew."""
+    """Remove what was written after a step, and what was not finished: a run that goes on from there writes it anew."""
+    shutil.rmtree(unfinished(place), ignore_errors=True)
     for checkpoint in newest_first(place):
         if step_of(checkpoint) > step:
             remove(checkpoint)
 
 
 def remove(checkpoint: Path) -> None:
-    """Remove a checkpoint, its seal first: half of one never looks whole."""
-    (checkpoint / SEAL).unlink(missing_ok=True)
-    shutil.rmtree(checkpoint)
+    """Remove a checkpoint, its name first: half of one never looks damaged."""
+    nameless = unfinished(checkpoint.parent) / f"{checkpoint.name}.old"
+    nameless.parent.mkdir(exist_ok=True)
+    checkpoint.rename(nameless)
+    shutil.rmtree(nameless)
+    with suppress(OSError):
+        nameless.parent.rmdir()
 
 
 def _files(folder: Path) -> list[Path]:

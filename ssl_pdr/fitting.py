@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback
 
 from ssl_pdr.balance import Balance
+from ssl_pdr.checkpoints import unfinished
 from ssl_pdr.data.collate import PaddingCollator
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.errors import InterruptedRunError, OutOfMemoryError, OutputError, PDRError
@@ -103,7 +104,7 @@ def make_trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, sav
     """
     config, materials = loaded.config, loaded.materials
     args = ReportedArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(unfinished(checkpoints)),
         per_device_train_batch_size=config.batch_size // config.accumulation // processes.count,
         gradient_accumulation_steps=config.accumulation,
         per_device_eval_batch_size=64,

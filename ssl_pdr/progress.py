@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
-from ssl_pdr.checkpoints import PREFIX, keep_newest, seal
+from ssl_pdr.checkpoints import PREFIX, keep_newest, publish
 from ssl_pdr.processes import Processes
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.run_log import finite
@@ -117,12 +117,12 @@ class RunCallback(TrainerCallback):
         self.listener.log(entry)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Seal the checkpoint once all processes have written their part, and let go of the oldest."""
+        """Publish the checkpoint once all processes have written their part, and let go of the oldest."""
         self.processes.any(False)  # waits for all
         if not self.processes.leads:
             return
         if self.folder.log.is_file():  # what a checkpoint comes after has to be as safe as it is
             with self.folder.log.open("rb+") as file:
                 os.fsync(file.fileno())
-        seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
-        keep_newest(Path(args.output_dir))
+        publish(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
+        keep_newest(self.folder.checkpoints)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.checkpoints import is_sealed, newest_first
+from ssl_pdr.checkpoints import newest_first
 from ssl_pdr.config import FIELDS, TrainConfig, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write, is_passing
@@ -54,7 +54,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Folders `checkpoint-N`, as the Trainer writes them."""
+        """Folders `checkpoint-N`, as the Trainer writes them, and what is not finished yet."""
         return self.path / "checkpoints"
 
     @property
@@ -78,8 +78,8 @@ class RunFolder:
         return self.result.is_file()
 
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end."""
-        return next(filter(is_sealed, newest_first(self.checkpoints)), None)
+        """The newest checkpoint."""
+        return next(iter(newest_first(self.checkpoints)), None)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a folder that holds work, unless it is to be overwritten, or that is not a run's at all.

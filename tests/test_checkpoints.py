@@ -9,19 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from ssl_pdr.checkpoints import SEAL, damage, is_sealed, keep_newest, last_whole, newest_first, remove_after, seal
+from ssl_pdr.checkpoints import (
+    SEAL,
+    damage,
+    keep_newest,
+    last_whole,
+    newest_first,
+    publish,
+    remove,
+    remove_after,
+    unfinished,
+)
 from ssl_pdr.errors import OutputError
 from ssl_pdr.files import held
 
 
-def checkpoint(place: Path, step: int, *, sealed: bool = True) -> Path:
-    folder = place / f"checkpoint-{step}"
+def half(place: Path, step: int) -> Path:
+    """As the Trainer leaves it: all of its files, in the folder of what is not finished."""
+    folder = unfinished(place) / f"checkpoint-{step}"
     (folder / "deeper").mkdir(parents=True)
     for name in ("model.safetensors", "deeper/rng.pth", "empty"):
         (folder / name).write_bytes(b"" if name == "empty" else f"{name} of {step}".encode() * 9)
-    if sealed:
-        seal(folder)
     return folder
+
+
+def checkpoint(place: Path, step: int) -> Path:
+    publish(half(place, step))
+    return place / f"checkpoint-{step}"
 
 
 def flip(path: Path) -> None:
@@ -36,6 +50,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied": (lambda c: os.truncate(c / "deeper/rng.pth", 0), "deeper/rng.pth has 0 bytes, expected"),
     "grown": (lambda c: (c / "empty").write_text("x"), "empty has 1 bytes, expected 0"),
     "removed": (lambda c: (c / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "no seal": (lambda c: (c / SEAL).unlink(), f"{SEAL} is missing"),
     "half a seal": (lambda c: os.truncate(c / SEAL, 40), f"its {SEAL} is damaged"),
     "another seal": (lambda c: (c / SEAL).write_text('{"files": []}'), f"its {SEAL} is damaged"),
     "a seal of bits": (lambda c: (c / SEAL).write_bytes(b"\xff\xfe\x00"), f"its {SEAL} is damaged"),
@@ -56,8 +71,9 @@ def test_damage_is_found_and_the_one_before_is_taken(tmp_path: Path, name: str) 
 
 def test_one_that_was_not_written_to_its_end_counts_for_nothing(tmp_path: Path) -> None:
     old = checkpoint(tmp_path, 9)
-    checkpoint(tmp_path, 10, sealed=False)
+    half(tmp_path, 10)
     assert last_whole(tmp_path) == (old, [])
+    assert newest_first(tmp_path) == [old]
 
 
 def test_what_is_beside_the_sealed_files_does_no_harm(tmp_path: Path) -> None:
@@ -81,19 +97,66 @@ def test_steps_are_compared_as_numbers_and_the_clock_is_not_asked(tmp_path: Path
 def test_the_last_whole_ones_stay_while_a_new_one_is_not(tmp_path: Path) -> None:
     for step in (1, 2):
         checkpoint(tmp_path, step)
-    half = checkpoint(tmp_path, 3, sealed=False)
+    new = half(tmp_path, 3)
     keep_newest(tmp_path)
-    assert len(newest_first(tmp_path)) == 3
-    seal(half)
+    assert [path.name for path in newest_first(tmp_path)] == ["checkpoint-2", "checkpoint-1"]
+    publish(new)
     keep_newest(tmp_path)
     assert [path.name for path in newest_first(tmp_path)] == ["checkpoint-3", "checkpoint-2"]
+    assert not unfinished(tmp_path).exists()
+
+
+@pytest.mark.parametrize("call", ["flushed", "sealed", "renamed"])
+def test_wherever_the_writing_is_cut_off_the_name_stands_for_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Each thing that publishing asks of the disk is the last one."""
+    old, new = checkpoint(tmp_path, 1), half(tmp_path, 2)
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            *{"flushed": (os, "fsync"), "sealed": (Path, "replace"), "renamed": (Path, "rename")}[call], die
+        )
+        with pytest.raises(KeyboardInterrupt):
+            publish(new)
+    assert last_whole(tmp_path) == (old, [])
+    remove_after(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+
+
+def test_a_removal_that_is_cut_off_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = checkpoint(tmp_path, 1), checkpoint(tmp_path, 2)
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            remove(new)
+    assert last_whole(tmp_path) == (old, [])
+    remove_after(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+
+
+def test_a_step_that_is_saved_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    first = checkpoint(tmp_path, 4)
+    again = half(tmp_path, 4)
+    (again / "empty").write_text("no more")
+    publish(again)
+    assert last_whole(tmp_path) == (first, [])
+    assert (first / "empty").read_text() == "no more"
 
 
 def test_going_on_from_a_step_forgets_what_came_after(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        checkpoint(tmp_path, step, sealed=step < 3)
+    for step in (1, 2):
+        checkpoint(tmp_path, step)
+    half(tmp_path, 3)
     remove_after(tmp_path, 1)
-    assert [path.name for path in newest_first(tmp_path)] == ["checkpoint-1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
     remove_after(tmp_path / "nothing", 0)
 
 
@@ -109,7 +172,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
     monkeypatch.setattr("hashlib.file_digest", refuse)
     with pytest.raises(OutputError, match="cannot read .*: Permission denied; mend that and resume again"):
         last_whole(tmp_path)
-    assert is_sealed(made)
+    assert made.is_dir()
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
