@@ -16,12 +16,11 @@ from accelerate.utils import release_memory
 from ssl_pdr.baseline import tfidf_baseline
 from ssl_pdr.checkpoints import last_whole, remove_after, step_of
 from ssl_pdr.concerns import after_training
-from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
+from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.splits import LabelSplit
-from ssl_pdr.data.tables import Table
 from ssl_pdr.determinism import determinism
 from ssl_pdr.errors import ConfigError, DataError, OutOfMemoryError, OutputError
-from ssl_pdr.evaluation import Outcome, evaluate, relative_drop
+from ssl_pdr.evaluation import Outcome, evaluate
 from ssl_pdr.files import held
 from ssl_pdr.fitting import fit, how_on, make_trainer
 from ssl_pdr.interrupts import stopped
@@ -30,25 +29,13 @@ from ssl_pdr.methods import build_regularizer
 from ssl_pdr.model_card import model_card
 from ssl_pdr.processes import Processes, join
 from ssl_pdr.progress import Listener, Recorder, RunCallback, Silent
-from ssl_pdr.provenance import machine, versions
-from ssl_pdr.reporting import check_reporters, reporting
+from ssl_pdr.reporting import check_reporters, report_scores, reporting
+from ssl_pdr.result import result_of
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks import QuestionAnswering
 from ssl_pdr.tasks.base import Scores
 from ssl_pdr.trainer import PDRTrainer
-
-_LOGGED = (
-    "loss",
-    "ce",
-    "r",
-    "r_zero_noise",
-    "noise_norm",
-    "noise_kept",
-    "r_above_rounding",
-    "r_row_weight",
-    "labelled_share",
-)
 
 
 def train(config: TrainConfig, listener: Listener | None = None, *, overwrite: bool = False) -> dict[str, Any]:
@@ -153,7 +140,7 @@ def measure(
         "evaluate_seconds": round(time.perf_counter() - trained, 2),
         "steps": steps,
     }
-    return {**_result(loaded, found, trainer), "timing": timing, "log": recorder.entries}
+    return {**result_of(loaded, found, trainer), "timing": timing, "log": recorder.entries}
 
 
 def _heard(listener: Listener | None, processes: Processes) -> Listener:
@@ -193,10 +180,7 @@ def _begin(loaded: Loaded, folder: RunFolder, *, clear: bool) -> None:
 
 
 def _config_of(folder: RunFolder) -> TrainConfig:
-    config = folder.read_config().resolved()
-    if config.split is not None and folder.split.is_file():  # the run has a copy of its own
-        config = dataclasses.replace(config, split=str(folder.split))
-    return config
+    return folder.with_own_split(folder.read_config().resolved())
 
 
 def _take(folder: RunFolder, stack: ExitStack) -> None:
@@ -313,9 +297,13 @@ def _finish(
     loaded.model.config.update(found.task.settings())
     loaded.model.config.save_pretrained(folder.model)
     _tell_concerns(loaded, found, trainer, listener)
-    result = {**_result(loaded, found, trainer), "timing": timing}
+    result = {**result_of(loaded, found, trainer), "timing": timing}
     model_card(folder.model, result)
     folder.write_result(result)
+    try:
+        report_scores(trainer, folder.path, result["scores"])
+    except ConfigError as error:  # the work is done, and is not lost for that
+        listener.warn(f"the scores were not reported: {error}")
     return result
 
 
@@ -351,52 +339,3 @@ def _baseline(loaded: Loaded, listener: Listener) -> dict[str, Scores]:
         loaded.concerns.append(f"there is no baseline: {error}; compare with --reg none instead")
         listener.warn(loaded.concerns[-1])
         return {}
-
-
-def _result(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, Any]:
-    config, materials = loaded.config, loaded.materials
-    corpus, split = materials.corpus, materials.split
-    scores: dict[str, Any] = dict(found.scores)
-    if found.baseline:
-        scores["baseline_tfidf"] = found.baseline
-    others = {name: part for name, part in found.scores.items() if name != "in_domain"}
-    drops = {name: relative_drop(found.scores["in_domain"], part) for name, part in others.items()}
-    newest_first = [entry for entry in reversed(trainer.state.log_history) if "ce" in entry]
-    return {
-        "scores": scores,
-        "relative_drop": drops,
-        "null_threshold": found.task.settings().get("null_threshold"),
-        "budget": {
-            "labelled": len(split.labelled),
-            "unlabelled": len(split.unlabelled),
-            "fraction": split.fraction,
-            "labelled_per_class": {name: split.class_counts[name][0] for name in corpus.label_names},
-        },
-        "objective": {
-            "regularizer": config.reg,
-            "divergence": None if config.reg in REGULARIZERS_WITHOUT_DIVERGENCE else config.div,
-            "alpha": config.alpha,
-            # Some are measured at every 50th step only: those are of an earlier one.
-            **{name: next((entry[name] for entry in newest_first if name in entry), None) for name in _LOGGED},
-        },
-        "seeds": {"seed": config.seed},
-        "warnings": [*materials.warnings, *loaded.concerns],
-        "data": {
-            "name": corpus.name,
-            "fingerprint": materials.fingerprint,
-            "train_rows": len(corpus.train),
-            "evaluation_rows": {one.name: len(one.rows) for one in loaded.sets},
-            "evaluation_fingerprints": {one.name: one.digest for one in loaded.sets if one.digest},
-            "labels": corpus.label_names,
-            "unlabelled": [
-                {"name": c.name, "rows": len(c.rows) if isinstance(c.rows, Table) else None, "weight": c.weight}
-                for c in materials.corpora
-            ],
-            "notes": dict(materials.notes),
-            "warnings": list(materials.warnings),
-        },
-        "split_hash": split.hash,
-        "versions": {**versions(), **corpus.versions},
-        "machine": {**machine(trainer.args.device), "processes": trainer.args.world_size},
-        "config": {name: value for name, value in vars(config).items() if value is not None},
-    }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,9 @@ _INSTALL = {"tensorboard": "'ssl-pdr[tensorboard]'"}
 _KNOWN = "reports.json"
 # Of a run that goes on they may differ, and trackers keep the first value for good.
 _UNTOLD = ("output", "split", "report_to")
+
+# How a tracker that is open is told of values.
+_Tell = Callable[[Mapping[str, float]], None]
 
 
 def check_reporters(config: TrainConfig) -> None:
@@ -94,9 +98,40 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None
                 trainer.remove_callback(integration)
 
 
-def _open(stack: ExitStack, name: str, place: AbstractContextManager[None]) -> None:
+def report_scores(trainer: Any, folder: Path, scores: Mapping[str, Any]) -> None:
+    """Tell those that were told of a training how well it went, as `eval/SET/METRIC` at its last step.
+
+    Args:
+        trainer: that has trained.
+        folder: of the run.
+        scores: numbers, or such mappings again; what is no number is left out.
+
+    Raises:
+        ConfigError: where one of them cannot be reached.
+    """
+    values = dict(_flat("eval", scores))
+    for name in filter(_PLACES.__contains__, trainer.args.report_to):
+        with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(sys.stderr))
+            _open(stack, name, _PLACES[name](trainer, folder, trainer.state.global_step), values)
+
+
+def _flat(name: str, scores: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for key, value in scores.items():
+        inner = f"{name}/" + re.sub(r"[^\w. -]", "_", key)  # MLflow takes no other characters
+        if isinstance(value, Mapping):
+            yield from _flat(inner, value)
+        elif isinstance(value, (int, float)):
+            yield inner, float(value)
+
+
+def _open(
+    stack: ExitStack, name: str, place: AbstractContextManager[_Tell], values: Mapping[str, float] | None = None
+) -> None:
     try:
-        stack.enter_context(place)
+        tell = stack.enter_context(place)
+        if values:
+            tell(values)
     except Exception as error:  # a server can answer anything; it is one line for the user
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"--report-to {name}: {reason} ({type(error).__name__}); mend it, or leave it out") from error
@@ -110,7 +145,7 @@ def _clear(folder: Path) -> None:
 
 
 @contextmanager
-def _tensorboard(trainer: Any, folder: Path, step: int) -> Iterator[None]:
+def _tensorboard(trainer: Any, folder: Path, step: int) -> Iterator[_Tell]:
     from torch.utils.tensorboard import SummaryWriter
 
     # Left to itself, the integration makes a folder of its own for each start, and shows lost steps twice.
@@ -118,14 +153,19 @@ def _tensorboard(trainer: Any, folder: Path, step: int) -> Iterator[None]:
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback):
             callback.tb_writer = writer
+
+    def tell(values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+
     try:
-        yield
+        yield tell
     finally:
         writer.close()
 
 
 @contextmanager
-def _mlflow(trainer: Any, folder: Path, step: int) -> Iterator[None]:
+def _mlflow(trainer: Any, folder: Path, step: int) -> Iterator[_Tell]:
     import mlflow
 
     here = not mlflow.is_tracking_uri_set()
@@ -135,28 +175,31 @@ def _mlflow(trainer: Any, folder: Path, step: int) -> Iterator[None]:
         nested = mlflow.active_run() is not None
         with mlflow.start_run(run_id=_known(folder, "mlflow"), run_name=folder.name, nested=nested) as run:
             _remember(folder, "mlflow", run.info.run_id)
-            yield
+            yield lambda values: mlflow.log_metrics(dict(values), step=step)
     finally:
         if here:
             mlflow.set_tracking_uri(None)
 
 
 @contextmanager
-def _wandb(trainer: Any, folder: Path, step: int) -> Iterator[None]:
+def _wandb(trainer: Any, folder: Path, step: int) -> Iterator[_Tell]:
     import wandb
 
+    def tell(values: Mapping[str, float]) -> None:
+        wandb.log({**values, "train/global_step": step})  # as the integration counts steps
+
     if wandb.run is not None:  # somebody else's, who will end it
-        yield
+        yield tell
         return
     project = os.environ.get("WANDB_PROJECT", "ssl-pdr")
     with wandb.init(
         dir=str(folder), project=project, name=folder.name, id=_known(folder, "wandb"), resume="allow"
     ) as run:
         _remember(folder, "wandb", run.id)
-        yield
+        yield tell
 
 
-_PLACES: dict[str, Callable[[Any, Path, int], AbstractContextManager[None]]] = {
+_PLACES: dict[str, Callable[[Any, Path, int], AbstractContextManager[_Tell]]] = {
     "tensorboard": _tensorboard,
     "mlflow": _mlflow,
     "wandb": _wandb,

@@ -178,9 +178,13 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise OutputError(f"cannot read {self.result}: {error}; train it anew") from None
         config = make_config(_BEFORE, load_recipe(self.config), {"output": str(self.path)})
-        if config.split is not None and self.split.is_file():  # the run has a copy of its own
-            config = dataclasses.replace(config, split=str(self.split))
-        return config, result
+        return self.with_own_split(config), result
+
+    def with_own_split(self, config: TrainConfig) -> TrainConfig:
+        """A configuration that takes a given split from the run's own copy, where there is one."""
+        if config.split is None or not self.split.is_file():
+            return config
+        return dataclasses.replace(config, split=str(self.split))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write `result.json`, which makes the run finished."""

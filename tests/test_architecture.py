@@ -67,7 +67,7 @@ LAYERS = [
     {"features", "evaluation"},
     {"materials"},
     {"loading"},
-    {"fitting"},
+    {"fitting", "result"},
     {"experiment", "classifier"},
     {"curves"},
     {"report"},

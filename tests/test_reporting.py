@@ -14,7 +14,7 @@ from ssl_pdr.config import REPORTERS, TrainConfig, make_config
 from ssl_pdr.curves.grid import Grid, cell_key
 from ssl_pdr.errors import ConfigError, UnknownNameError
 from ssl_pdr.paper.names import run_folder
-from ssl_pdr.reporting import ReportedArguments, check_reporters
+from ssl_pdr.reporting import ReportedArguments, _flat, check_reporters
 from tests.cli.conftest import Run, basic, model_folder, one_line, reviews, run
 
 __all__ = ["basic", "model_folder", "reviews", "run"]
@@ -44,6 +44,10 @@ def test_tensorboard_shows_the_log_and_the_configuration(run: Run, basic: list[o
     for name in ("ce", "r", "r_row_weight", "labelled_share", "accuracy", "r_zero_noise", "noise_kept"):
         values = {event.step: event.value for event in shown.Scalars(f"train/{name}")}
         assert values == pytest.approx({line["step"]: line[name] for line in lines if name in line}, rel=1e-6)
+    scores = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))["scores"]
+    found = shown.Scalars("eval/in_domain/accuracy")
+    assert [(event.step, event.value) for event in found] == [(4, pytest.approx(scores["in_domain"]["accuracy"]))]
+    assert "eval/baseline_tfidf/in_domain/accuracy" in shown.Tags()["scalars"]
     told = json.loads(shown.Tensors("args/text_summary")[0].tensor_proto.string_val[0])
     assert (told["ssl_pdr/alpha"], told["ssl_pdr/reg"], told["learning_rate"]) == (0.25, "vat", 2e-5)
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text(encoding="utf-8"))
@@ -67,6 +71,33 @@ def test_what_trackers_say_is_no_part_of_the_result(
     assert err.count("hello") >= 2
 
 
+def test_scores_that_cannot_be_reported_cost_a_warning_and_no_result(
+    run: Run, basic: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
+    from torch.utils.tensorboard import SummaryWriter
+
+    real = SummaryWriter.add_scalar
+
+    def refuse(self: SummaryWriter, tag: str, *args: Any, **more: Any) -> None:
+        if tag.startswith("eval/in_domain"):
+            raise ConnectionError("the server\nis away")
+        real(self, tag, *args, **more)
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", refuse)
+    code, _, err = run(*basic, *SHORT[:-1], "--report-to", "tensorboard")
+    assert code == 0, err
+    assert "the scores were not reported: --report-to tensorboard: the server is away (ConnectionError)" in " ".join(
+        err.split()
+    )
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_names_of_scores_are_those_that_every_tracker_takes(tmp_path: Path) -> None:
+    values = dict(_flat("eval", {"films [neg]": {"f1": 0.5, "n": 3, "what": "text"}, "é/x": {"em": 1}}))
+    assert values == {"eval/films _neg_/f1": 0.5, "eval/films _neg_/n": 3.0, "eval/é_x/em": 1.0}
+
+
 def test_a_resumed_run_goes_on_there_and_another_one_begins_anew(run: Run, basic: list[object], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
     folder = tmp_path / "run"
@@ -75,7 +106,8 @@ def test_a_resumed_run_goes_on_there_and_another_one_begins_anew(run: Run, basic
     (folder / "result.json").unlink()
     (folder / "checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
     assert json.loads(run("train", "--resume", folder, "--json")[1])["timing"]["resumed_from_step"] == 2
-    assert len(list((folder / "tensorboard").iterdir())) == 2
+    assert len(list((folder / "tensorboard").iterdir())) == 4  # two for the steps, two for the scores
+    assert {event.step for event in events(folder).Scalars("eval/in_domain/accuracy")} == {4}
     resumed = events(folder).Scalars("train/ce")
     assert [event.step for event in resumed] == sorted(whole)  # what was lost is not shown twice
     assert {event.step: event.value for event in resumed} == whole
