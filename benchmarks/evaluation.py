@@ -19,9 +19,10 @@ from transformers import AutoModelForQuestionAnswering, PrinterCallback, Trainer
 from transformers import logging as transformers_logging
 
 from benchmarks.report import RESULTS, show, write
+from ssl_pdr.choices import EMBEDDED_ENCODER
 from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.collate import PaddingCollator
-from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
+from ssl_pdr.data.encoder import embedded_encoder
 from ssl_pdr.data.evaluation_sets import EvaluationSet, question_scoring
 from ssl_pdr.data.questions import read_questions
 from ssl_pdr.data.readers import Reading

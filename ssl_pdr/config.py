@@ -12,6 +12,24 @@ from typing import Any
 
 import tomli_w
 
+from ssl_pdr.choices import (
+    COLLAPSING,
+    DOCUMENTS,
+    DROPOUTS,
+    EMBEDDED_ENCODER,
+    LONG_DOCUMENTS,
+    NAMED_SETS,
+    NORMS,
+    PRECISIONS,
+    RADIUS_UNITS,
+    REGULARIZERS_WITHOUT_DIVERGENCE,
+    REPORTERS,
+    SEARCHES,
+    SITES,
+    STRATEGIES,
+    TARGET_GRADS,
+    TASK_NAMES,
+)
 from ssl_pdr.errors import ConfigError, unknown_name
 from ssl_pdr.files import is_there
 
@@ -43,12 +61,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "search": "power",
     },
 }
-TASK_NAMES = ("classification", "question-answering")
-# The data sets of the paper; `ssl_pdr.data.catalogue` says where they are.
-NAMED_SETS = ("sst2", "imdb", "mnli", "hans", "squad", "squad_v2", "addsent", "addonesent", "bioasq")
-REPORTERS = ("tensorboard", "mlflow", "wandb")
-_SMALL = "minilm-l6"
-REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr", "at")
 
 
 def uses_pool(reg: str, alpha: float, ratio: str | float) -> bool:
@@ -151,7 +163,7 @@ class TrainConfig:
     skip_bad_rows: bool = False
     limit: int | None = None
     data_fingerprint: str | None = None
-    model: str = _SMALL
+    model: str = EMBEDDED_ENCODER
     labelled_frac: float = 1.0
     labelled_count: int | None = None
     labelled_per_class: int | None = None
@@ -247,9 +259,9 @@ class TrainConfig:
         preset = dict(PRESETS[self.preset])
         if self.reg == "rdrop":  # two dropout masks are what it compares, whatever a preset says of noise
             preset["dropout"] = "independent"
-        preset["lr"] = 3e-4 if self.model == _SMALL else 2e-5
+        preset["lr"] = 3e-4 if self.model == EMBEDDED_ENCODER else 2e-5
         for name in ("data", "data_dir", "eval", "model", "split"):  # a resumed run may be started from another folder
-            if (value := getattr(self, name)) not in (None, _SMALL):
+            if (value := getattr(self, name)) not in (None, EMBEDDED_ENCODER):
                 preset[name] = _absolute(value)
         for name in ("unlabelled", "eval_on"):
             if (several := getattr(self, name)) is not None:
@@ -328,18 +340,18 @@ _RULES: dict[str, _Rule] = {
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "preset": tuple(PRESETS),
-    "radius_unit": ("absolute", "token_norm"),
-    "site": ("sum", "output", "word"),
-    "dropout": ("shared", "independent", "off"),
-    "target_grad": ("auto", "detach", "both"),
-    "search": ("exact", "power"),
-    "norm": ("token", "sequence"),
-    "precision": ("float32", "bf16", "fp16"),
-    "split_strategy": ("stratified", "random", "group"),
-    "split_documents": ("line", "paragraph"),
-    "long_documents": ("cut", "windows"),
+    "radius_unit": RADIUS_UNITS,
+    "site": SITES,
+    "dropout": DROPOUTS,
+    "target_grad": TARGET_GRADS,
+    "search": SEARCHES,
+    "norm": NORMS,
+    "precision": PRECISIONS,
+    "split_strategy": STRATEGIES,
+    "split_documents": DOCUMENTS,
+    "long_documents": LONG_DOCUMENTS,
     "task": TASK_NAMES,
-    "collapse": ("argmax", "sum"),
+    "collapse": COLLAPSING,
 }
 
 

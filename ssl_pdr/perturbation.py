@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_pdr.choices import RADIUS_UNITS
 from ssl_pdr.errors import ConfigError, ModelError
-
-RADIUS_UNITS = ("absolute", "token_norm")
-NORMS = ("token", "sequence")
 
 
 @dataclass(frozen=True)

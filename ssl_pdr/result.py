@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
 from ssl_pdr.data.tables import Table
 from ssl_pdr.evaluation import Outcome, relative_drop
 from ssl_pdr.loading import Loaded

@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from ssl_pdr.choices import SITES
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.outputs import model_inputs, read_logits
 
-SITES = ("sum", "output", "word")
 Transform = Callable[[Tensor], Tensor]
 
 

@@ -14,7 +14,7 @@ import ssl_pdr
 PACKAGE = Path(ssl_pdr.__file__).parent
 # From the ground up: a module imports only from rooms above its own line.
 LAYERS = [
-    {"errors"},
+    {"errors", "choices"},
     {
         "outputs",
         "shelf",

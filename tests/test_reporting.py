@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ssl_pdr.config import REPORTERS, TrainConfig, make_config
+from ssl_pdr.choices import REPORTERS
+from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.curves.grid import Grid, cell_key
 from ssl_pdr.errors import ConfigError, UnknownNameError
 from ssl_pdr.paper.names import run_folder

@@ -18,9 +18,9 @@ def list_command(
     from rich.console import Console
     from rich.table import Table
 
-    from ssl_pdr.config import PRESETS, TASK_NAMES
+    from ssl_pdr.choices import EMBEDDED_ENCODER, TASK_NAMES
+    from ssl_pdr.config import PRESETS
     from ssl_pdr.data.catalogue import NAMED
-    from ssl_pdr.data.encoder import EMBEDDED_ENCODER
     from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
     from ssl_pdr.divergences import get_divergence, list_divergences
     from ssl_pdr.regularizers import get_regularizer, list_regularizers

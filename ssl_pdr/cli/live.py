@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
 from ssl_pdr.printing import one_line
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ssl_pdr.config import PRESETS, REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig, make_config, uses_pool
+from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.config import PRESETS, TrainConfig, make_config, uses_pool
 from ssl_pdr.curves.grid_file import MATCHES, check_budget
 from ssl_pdr.divergences import get_divergence
 from ssl_pdr.errors import ConfigError, unknown_name

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ssl_pdr.data.named import CLASSIFICATION, EVALUATED, QUESTIONS, TRAINED, HubPlace, NamedSet, Part
+from ssl_pdr.choices import CLASSIFICATION, QUESTION_ANSWERING
+from ssl_pdr.data.named import EVALUATED, TRAINED, HubPlace, NamedSet, Part
 from ssl_pdr.errors import UnknownNameError, unknown_name
 
 
@@ -117,7 +118,7 @@ _SETS = (
     NamedSet(
         name="squad",
         title="SQuAD v1.1",
-        task=QUESTIONS,
+        task=QUESTION_ANSWERING,
         scoring="squad",
         description="questions on paragraphs of Wikipedia, each answered by a span of its paragraph",
         role=TRAINED,
@@ -128,7 +129,7 @@ _SETS = (
     NamedSet(
         name="squad_v2",
         title="SQuAD v2.0",
-        task=QUESTIONS,
+        task=QUESTION_ANSWERING,
         scoring="squad_v2",
         description="SQuAD with questions that their paragraph does not answer",
         role=TRAINED,
@@ -139,7 +140,7 @@ _SETS = (
     NamedSet(
         name="addsent",
         title="AddSent",
-        task=QUESTIONS,
+        task=QUESTION_ANSWERING,
         scoring="adversarial",
         description="SQuAD's questions, with up to five variants of a sentence that looks like an answer; the worst one counts",
         role=EVALUATED,
@@ -150,7 +151,7 @@ _SETS = (
     NamedSet(
         name="addonesent",
         title="AddOneSent",
-        task=QUESTIONS,
+        task=QUESTION_ANSWERING,
         scoring="adversarial",
         description="SQuAD's questions, with one added sentence that looks like an answer",
         role=EVALUATED,
@@ -161,7 +162,7 @@ _SETS = (
     NamedSet(
         name="bioasq",
         title="BioASQ",
-        task=QUESTIONS,
+        task=QUESTION_ANSWERING,
         scoring="squad",
         description="biomedical questions on abstracts (MRQA 2019, out-of-domain dev): the other domain for SQuAD",
         role=EVALUATED,

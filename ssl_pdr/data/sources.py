@@ -13,10 +13,11 @@ import datasets
 import pandas as pd
 from datasets import Dataset
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.data.catalogue import find_named, unknown_set
 from ssl_pdr.data.columns import ColumnReader, Columns, Problems, TextRow
 from ssl_pdr.data.locations import find_files, has_named_files, is_path, named_files, parts_of
-from ssl_pdr.data.named import QUESTIONS, NamedSet
+from ssl_pdr.data.named import NamedSet
 from ssl_pdr.data.readers import FORMATS, Reading, file_format, read_rows
 from ssl_pdr.data.tables import Table, cache_key, store
 from ssl_pdr.errors import DataError
@@ -114,7 +115,7 @@ def raw_rows(
 
 def _named_columns(named: NamedSet, columns: Columns, *, labelled: bool | None) -> Columns:
     """Those of `NamedSet.rows`. The group that the set has wins: scores are given by it."""
-    if named.task == QUESTIONS:
+    if named.task == QUESTION_ANSWERING:
         raise DataError(f"{named.name} holds questions, expected rows to classify; --task question-answering takes it")
     pair = "text_pair" if named.pairs else None
     return Columns("text", pair, "label", None if labelled is False else named.group or columns.group)

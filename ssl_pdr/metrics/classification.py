@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
+from ssl_pdr.choices import COLLAPSING
 from ssl_pdr.errors import DataError, unknown_name
 
 Classes: TypeAlias = NDArray[np.integer[Any]]
@@ -16,7 +17,6 @@ Classes: TypeAlias = NDArray[np.integer[Any]]
 _Value = TypeVar("_Value")
 
 HANS_LABELS = ("entailment", "non-entailment")
-COLLAPSING = ("argmax", "sum")
 
 
 def accuracy_scores(predicted: Classes, labels: Classes) -> dict[str, float]:

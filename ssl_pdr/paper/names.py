@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.config import REGULARIZERS_WITHOUT_DIVERGENCE, TrainConfig
-from ssl_pdr.data.encoder import EMBEDDED_ENCODER
+from ssl_pdr.choices import EMBEDDED_ENCODER, REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.config import TrainConfig
 from ssl_pdr.paper.figures import BASE_ROW
 
 # What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what

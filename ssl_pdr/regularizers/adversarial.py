@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_pdr.choices import Dropout
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.outputs import UNLABELLED, per_row
 from ssl_pdr.perturbation import NoiseKey, noise_radius, replayed, unit_directions
-from ssl_pdr.regularizers.base import CleanPass, Dropout, frozen, register_regularizer, with_gradient
+from ssl_pdr.regularizers.base import CleanPass, frozen, register_regularizer, with_gradient
 from ssl_pdr.regularizers.noise import RPT
 from ssl_pdr.sites import undistributed, unwrap
 

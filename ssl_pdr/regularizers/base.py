@@ -6,24 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from ssl_pdr.choices import DROPOUTS, SITES, TARGET_GRADS, Dropout
 from ssl_pdr.errors import ConfigError, ModelError
 from ssl_pdr.execution import check_execution, check_posterior
 from ssl_pdr.outputs import model_inputs, read_logits
 from ssl_pdr.perturbation import NoiseKey, RandomState, token_mask
 from ssl_pdr.registry import Registry
 from ssl_pdr.resolution import compute_dtype
-from ssl_pdr.sites import SITES, Site, Transform, dropout_off, find_site, hooked, self_test, unwrap
-
-Dropout = Literal["shared", "independent", "off"]
-TargetGrad = Literal["auto", "detach", "both"]
-TARGET_GRADS = ("auto", "detach", "both")
-DROPOUTS = ("shared", "independent", "off")
+from ssl_pdr.sites import Site, Transform, dropout_off, find_site, hooked, self_test, unwrap
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ssl_pdr.choices import Dropout, TargetGrad
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.execution import plain_attention
 from ssl_pdr.perturbation import check_radius, keyed_normal
 from ssl_pdr.regularizers.base import (
     CleanPass,
-    Dropout,
     Regularizer,
-    TargetGrad,
     check_target_grad,
     register_regularizer,
     with_gradient,

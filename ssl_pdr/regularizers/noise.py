@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from ssl_pdr.choices import NORMS, Dropout, TargetGrad
 from ssl_pdr.divergences import Divergence, get_divergence
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.execution import forward_mode
 from ssl_pdr.outputs import per_row
 from ssl_pdr.perturbation import (
-    NORMS,
     NoiseKey,
     RandomState,
     check_radius,
@@ -28,9 +28,7 @@ from ssl_pdr.perturbation import (
 )
 from ssl_pdr.regularizers.base import (
     CleanPass,
-    Dropout,
     Regularizer,
-    TargetGrad,
     check_target_grad,
     register_regularizer,
 )

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_pdr.choices import SEARCHES, Dropout, TargetGrad
 from ssl_pdr.divergences import Divergence
 from ssl_pdr.errors import ConfigError
 from ssl_pdr.perturbation import NoiseKey, directions, divided, keyed_sign, noise_radius, replayed
-from ssl_pdr.regularizers.base import CleanPass, Dropout, TargetGrad, frozen, register_regularizer, with_gradient
+from ssl_pdr.regularizers.base import CleanPass, frozen, register_regularizer, with_gradient
 from ssl_pdr.regularizers.noise import RPT
 from ssl_pdr.regularizers.search import worst_direction
 from ssl_pdr.sites import undistributed, unwrap
 
-SEARCHES = ("exact", "power")
 # Of the token norm, along which a difference of logits stands for a derivative; in half precision a larger one, which rounding
 # does not drown. Noise of a whole sequence gathers on few tokens, where logits soon bend.
 _STEP, _COARSE_STEP = 1e-3, 3e-2

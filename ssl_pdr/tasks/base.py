@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 import transformers
 
-from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder
+from ssl_pdr.choices import EMBEDDED_ENCODER
+from ssl_pdr.data.encoder import embedded_encoder
 from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.errors import ModelError
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ssl_pdr.choices import EMBEDDED_ENCODER
 from ssl_pdr.data import encoder
 from ssl_pdr.data.docstrings import MASK
-from ssl_pdr.data.encoder import EMBEDDED_ENCODER, embedded_encoder, verify_checksum
+from ssl_pdr.data.encoder import embedded_encoder, verify_checksum
 from ssl_pdr.errors import ModelError
 
 # The cache would hide what these tests change.

@@ -203,7 +203,7 @@ def test_labels_for_people(words: BertTokenizerFast) -> None:
 )
 def test_real_answers_survive_the_way_there_and_back(file: str, scoring: str, floor: float, shared_data: Path) -> None:
     """What is lost are answers that begin or end within a token of the vocabulary."""
-    from ssl_pdr.data.encoder import EMBEDDED_ENCODER
+    from ssl_pdr.choices import EMBEDDED_ENCODER
 
     rows = read_questions(str(shared_data / f"{file}.json.gz"), to_train=True).rows.select(range(600))
     task = QuestionAnswering(no_answer=scoring == "squad_v2", stride=40, longest=60)
