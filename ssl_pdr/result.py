@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
 from ssl_pdr.data.tables import Table
 from ssl_pdr.evaluation import Outcome, relative_drop
 from ssl_pdr.loading import Loaded
+from ssl_pdr.methods import has_effect
 from ssl_pdr.provenance import machine, versions
 from ssl_pdr.trainer import PDRTrainer
 
@@ -52,7 +52,7 @@ def result_of(loaded: Loaded, found: Outcome, trainer: PDRTrainer) -> dict[str, 
         },
         "objective": {
             "regularizer": config.reg,
-            "divergence": None if config.reg in REGULARIZERS_WITHOUT_DIVERGENCE else config.div,
+            "divergence": config.div if has_effect("div", config.reg) else None,
             "alpha": config.alpha,
             # Some are measured at every 50th step only: those are of an earlier one.
             **{name: next((entry[name] for entry in newest_first if name in entry), None) for name in _LOGGED},

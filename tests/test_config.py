@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, make_config
+from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.config import FIELDS, PRESETS, TrainConfig, make_config, uses_pool
 from ssl_pdr.errors import ConfigError, PDRError
+from ssl_pdr.methods import has_effect
 from ssl_pdr.recipe import load_recipe, parse_setting
+from ssl_pdr.regularizers import list_regularizers
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.toml"))
 
@@ -141,3 +144,14 @@ def test_every_field_is_explained() -> None:
     from ssl_pdr.cli.options import _meanings
 
     assert set(_meanings()) == {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def test_what_is_known_of_methods_without_torch_is_what_they_are() -> None:
+    """The command line names outputs and columns before anything heavy is imported."""
+    names = ["none", *list_regularizers()]
+    assert tuple(name for name in names if not has_effect("div", name)) == tuple(
+        name for name in names if name in REGULARIZERS_WITHOUT_DIVERGENCE
+    )
+    assert set(REGULARIZERS_WITHOUT_DIVERGENCE) <= set(names)
+    for name in names:
+        assert uses_pool(name, 1.0, "proportional") == has_effect("ratio", name)

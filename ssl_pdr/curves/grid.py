@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
 from ssl_pdr.config import PRESETS, TrainConfig, make_config, uses_pool
 from ssl_pdr.curves.grid_file import MATCHES, check_budget
 from ssl_pdr.divergences import get_divergence
@@ -98,7 +97,7 @@ class Method:
         keys: dict[str, Any] = {"reg": reg}
         if colon:
             get_divergence(div)
-            if reg in REGULARIZERS_WITHOUT_DIVERGENCE:
+            if not has_effect("div", reg):
                 raise ConfigError(f"method {name!r}: {reg} has no divergence; write {reg}")
             keys["div"] = div
         for key, value in (parse_setting(setting, f"method {name!r}") for setting in settings):

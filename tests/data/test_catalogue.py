@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from ssl_pdr.choices import NAMED_SETS
 from ssl_pdr.data import tables
 from ssl_pdr.data.catalogue import NAMED, find_named, named_set, unlabelled_part
 from ssl_pdr.data.columns import Columns
@@ -129,7 +130,7 @@ def error(find: Callable[[], object]) -> str:
 
 
 def test_what_the_catalogue_says() -> None:
-    assert list(NAMED) == ["sst2", "imdb", "mnli", "hans", "squad", "squad_v2", "addsent", "addonesent", "bioasq"]
+    assert tuple(NAMED) == NAMED_SETS
     for name, named in NAMED.items():
         assert name == named.name == source_name(name)
         assert named.evaluation in named.parts
