@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import RESULTS, show, write
+from benchmarks.report import RESULTS, real_data, show, write
 from ssl_pdr import TrainConfig, resume, train
 from ssl_pdr.cli.live import LiveView, quiet
 from ssl_pdr.run_folder import RunFolder
@@ -36,9 +34,7 @@ def pydocs_cells() -> Iterator[dict[str, Any]]:
 
 def sst2_cells() -> Iterator[dict[str, Any]]:
     """SST-2, whole sentences, at two budgets: 125 steps, half of each batch unlabelled where there is a pool."""
-    if "SSL_PDR_DATA" not in os.environ:
-        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz and sst2/dev.tsv")
-    folder = Path(os.environ["SSL_PDR_DATA"]) / "sst2"
+    folder = real_data() / "sst2"
     for budget in (0.1, 1.0):
         for method in ("none", "rdrop", "rpt", "vat"):
             yield {

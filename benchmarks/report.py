@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,13 @@ def circumstances() -> dict[str, Any]:
     """Versions and machine."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return {"versions": versions(), "machine": machine(device)}
+
+
+def real_data() -> Path:
+    """The folder of real data sets; where none is named the benchmark ends, saying so."""
+    if "SSL_PDR_DATA" not in os.environ:
+        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz and sst2/dev.tsv")
+    return Path(os.environ["SSL_PDR_DATA"])
 
 
 def write(name: str, content: dict[str, Any], folder: Path = RESULTS) -> Path:

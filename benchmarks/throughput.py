@@ -8,9 +8,7 @@ that is no padding, counted once for each sentence. Only the training is timed: 
 
 from __future__ import annotations
 
-import os
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from benchmarks.methods import model as build_model
-from benchmarks.report import parser, show, write
+from benchmarks.report import parser, real_data, show, write
 from ssl_pdr import TrainConfig, train
 from ssl_pdr.cli.live import quiet
 from ssl_pdr.data.encoder import embedded_encoder
@@ -45,7 +43,7 @@ SIZES = {"full": Sizes("minilm-l6", 2000, 3), "quick": Sizes("minilm-l6", 128, 1
 
 def sentences(folder: Path, count: int) -> Path:
     """The file of the first `count` sentences in `folder`, which both trainings read."""
-    source = Path(os.environ["SSL_PDR_DATA"]) / "sst2" / "train_sentences.tsv.gz"
+    source = real_data() / "sst2" / "train_sentences.tsv.gz"
     path = folder / "train.tsv"
     pd.read_csv(source, sep="\t", quoting=3).head(count).to_csv(path, sep="\t", index=False, quoting=3)
     return path
@@ -66,7 +64,7 @@ def ours(data: Path, model: Path, folder: Path, *, labelled: float) -> dict[str,
     """Seconds and steps of the command's training, called in this process."""
     config = TrainConfig(
         data=str(data),
-        eval=str(Path(os.environ["SSL_PDR_DATA"]) / "sst2" / "dev.tsv"),
+        eval=str(real_data() / "sst2" / "dev.tsv"),
         eval_limit=32,
         model=str(model),
         reg="vat",
@@ -145,8 +143,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__).parse_args(arguments)
-    if "SSL_PDR_DATA" not in os.environ:
-        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz and sst2/dev.tsv")
+    real_data()  # before anything is measured
     quiet(verbose=False)
     found = measure(SIZES[options.size])
     rows = [

@@ -31,3 +31,4 @@ REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr", "at")
 PRECISIONS = ("float32", "bf16", "fp16")
 REPORTERS = ("tensorboard", "mlflow", "wandb")
 COLLAPSING = ("argmax", "sum")
+TFIDF = "tfidf"  # among the methods of a curve, the baseline

@@ -272,7 +272,7 @@ class TrainConfig:
         return dataclasses.replace(self, **{**preset, **given}, output=self.output or self._default_output())
 
     def _default_output(self) -> str:
-        data = re.sub(r"[^\w-]+", "-", Path(self.data).name.split(".")[0]).strip("-") or "data"
+        data = file_name(self.data)
         method = self.reg if self.reg in REGULARIZERS_WITHOUT_DIVERGENCE else f"{self.reg}-{self.div.replace(':', '')}"
         return f"runs/{data}_{method}_{self._budget()}_seed{self.seed}"
 
@@ -353,6 +353,16 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASK_NAMES,
     "collapse": COLLAPSING,
 }
+
+
+def file_name(data: str) -> str:
+    """What files and folders about some data are called.
+
+    Example:
+        >>> file_name("pydocs-topics"), file_name("texts/my reviews.train.csv"), file_name("*.csv")
+        ('pydocs-topics', 'my-reviews', 'data')
+    """
+    return re.sub(r"[^\w-]+", "-", Path(data).name.split(".")[0]).strip("-") or "data"
 
 
 def option(name: str) -> str:

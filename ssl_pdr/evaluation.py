@@ -166,7 +166,13 @@ def _features(task: Task, evaluated: EvaluationSet, tokenizer: Any, max_length: 
 def sets_of(
     sources: Sequence[str], label_names: Sequence[str], config: TrainConfig, taken: Sequence[str] = ()
 ) -> list[EvaluationSet]:
-    """The sets that a configuration names, for a model with these classes; empty for one that answers questions.
+    """The sets at some sources, for a model with these classes, of which one that answers questions has none.
+
+    Args:
+        sources: as for `--eval-on`.
+        label_names: the classes; empty for a model that answers questions.
+        config: says how they are read.
+        taken: names that other sets have.
 
     Raises:
         DataError: in one line, for whatever is wrong with the data, and for two sets of the same name.
@@ -181,6 +187,11 @@ def sets_of(
     return made
 
 
+def reading_of(config: TrainConfig) -> Reading:
+    """How the files of a configuration are read."""
+    return Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir)
+
+
 def _sets_in(source: str, label_names: Sequence[str], config: TrainConfig) -> list[EvaluationSet]:
     label_map = parse_label_map(config.label_map or ())
     if source in (*EMBEDDED, *EMBEDDED_QUESTIONS):
@@ -192,7 +203,7 @@ def _sets_in(source: str, label_names: Sequence[str], config: TrainConfig) -> li
         source,
         label_names=label_names,
         columns=Columns(config.text_column, config.pair_column, config.label_column),
-        reading=Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir),
+        reading=reading_of(config),
         label_map=label_map,
         how=config.collapse,
     )

@@ -19,12 +19,12 @@ from ssl_pdr.data.question_corpus import (
     load_unlabelled_questions,
 )
 from ssl_pdr.data.questions import UNANSWERABLE
-from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS, source_name
 from ssl_pdr.data.splits import LabelSplit, split_labels
 from ssl_pdr.data.tables import Table
 from ssl_pdr.data.unlabelled import TextStream, UnlabelledCorpus, load_unlabelled
 from ssl_pdr.errors import ConfigError, DataError
+from ssl_pdr.evaluation import reading_of
 from ssl_pdr.features import FeatureMaker
 from ssl_pdr.progress import Listener
 from ssl_pdr.shelf import Shelf
@@ -79,11 +79,6 @@ class Materials:
         self.notes.update(found)
         self.warnings.extend(_leaks(found))
         return _leaks(found)
-
-
-def reading_of(config: TrainConfig) -> Reading:
-    """How the files of a configuration are read."""
-    return Reading(config.encoding, config.skip_bad_rows, config.split_documents, config.data_dir)
 
 
 def with_task(config: TrainConfig) -> TrainConfig:

@@ -101,7 +101,7 @@ def _as_published(regularizer: Regularizer) -> None:
     """What the published code does beyond the options: noise on padding, one embedding pass, a logit Jacobian."""
     regularizer.pads = True
     if isinstance(regularizer, RPT):
-        regularizer.embeddings = "reused" if isinstance(regularizer, VAT) else "reused_detached"
+        regularizer.base_embeddings = "reused" if isinstance(regularizer, VAT) else "reused_detached"
     if isinstance(regularizer, JacobianRegularizer) and not regularizer.weighted:
         regularizer.of, regularizer.unbiased = "logits", False
         regularizer.projections = regularizer.projections or 1

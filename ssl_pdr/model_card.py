@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.data.locations import is_path
+from ssl_pdr.data.locations import is_model_folder
 from ssl_pdr.data.sources import source_name
 from ssl_pdr.files import atomic_write
 from ssl_pdr.printing import one_line
@@ -56,7 +56,7 @@ def model_name(model: str) -> str:
         >>> model_name("/home/me/bert"), model_name("owner/name")
         ('bert', 'owner/name')
     """
-    if not is_path(model):
+    if not is_model_folder(model):
         return model
     folder = Path(model).expanduser().absolute()
     return f"{folder.parent.name}/{folder.name}" if RunFolder(folder.parent).is_run else folder.name

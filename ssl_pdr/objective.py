@@ -194,7 +194,7 @@ class Objective:
                 shares.append(_share(values, batch, counts.rows))
         return _sum(shares) if shares else None
 
-    def row_weight(self, counts: Counts) -> float:
+    def r_row_weight(self, counts: Counts) -> float:
         """What R of one row weighs relative to the cross-entropy of one labelled row: α · labelled / rows."""
         if self.regularizer is None:
             return 0.0

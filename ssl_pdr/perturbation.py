@@ -93,7 +93,7 @@ def unit_directions(vectors: Tensor, mask: Tensor, fallback: Tensor | None = Non
     return masked
 
 
-def unit_rows(vectors: Tensor, mask: Tensor, fallback: Tensor | None = None) -> Tensor:
+def unit_sequences(vectors: Tensor, mask: Tensor, fallback: Tensor | None = None) -> Tensor:
     """Scale each row, all of its n tokens together, to L2 norm √n: as long as unit directions per token, freely shared out.
 
     Args:
@@ -122,8 +122,8 @@ def divided(values: Tensor, by: Tensor) -> Tensor:
 
 
 def directions(vectors: Tensor, mask: Tensor, norm: str, fallback: Tensor | None = None) -> Tensor:
-    """`unit_directions` for the norm `token`, `unit_rows` for `sequence`."""
-    scale = unit_directions if norm == "token" else unit_rows
+    """`unit_directions` for the norm `token`, `unit_sequences` for `sequence`."""
+    scale = unit_directions if norm == "token" else unit_sequences
     return scale(vectors, mask, fallback)
 
 

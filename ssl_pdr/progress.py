@@ -82,10 +82,10 @@ class RunCallback(TrainerCallback):
         processes: of the run; the leading one writes, and all stop where one is asked to.
     """
 
-    def __init__(self, folder: RunFolder, listener: Listener, processes: Processes | None = None) -> None:
+    def __init__(self, folder: RunFolder, listener: Listener, processes: Processes) -> None:
         self.folder = folder
         self.listener = listener
-        self.processes = processes or Processes()
+        self.processes = processes
         self.interrupted = False
         self.signal: int | None = None
 

@@ -67,7 +67,7 @@ class ReportedArguments(TrainingArguments):
 
 
 @contextmanager
-def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None = None) -> Iterator[None]:
+def reporting(trainer: Any, folder: Path, step: int, processes: Processes) -> Iterator[None]:
     """While open, the integrations of a trainer write into a run's folder, and go on there where the run goes on.
 
     Args:
@@ -80,7 +80,6 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes | None
     Raises:
         ConfigError: where one of them cannot be reached.
     """
-    processes = processes or Processes()
     with ExitStack() as stack:
         if trainer.args.report_to:  # trackers greet and take leave on stdout, which is the result's alone
             stack.enter_context(redirect_stdout(sys.stderr))

@@ -64,7 +64,7 @@ class StepSums:
             "r": float(totals["r"]) / len(counts),
             "accuracy": float(totals["correct"]) / max(step.labelled, 1),
             "labelled_share": step.labelled / max(step.rows, 1),
-            "r_row_weight": trainer.objective.row_weight(step),
+            "r_row_weight": trainer.objective.r_row_weight(step),
             **{name: float(totals[name]) / len(steps) for name, steps in measured.items()},
         }
         # Against a target of its own R is not small without noise, and rounding no share of it.

@@ -237,7 +237,7 @@ def test_adversarial_training_takes_labelled_windows_only(reader: Any, batch: di
     assert len(parts.logits) == 2
     torch.testing.assert_close(parts.regularization, same.regularization)
     assert parts.regularization > parts.ce
-    assert objective.row_weight(Counts(labelled=2, rows=3)) == 0.5
+    assert objective.r_row_weight(Counts(labelled=2, rows=3)) == 0.5
 
 
 def test_saturated_posteriors_stay_finite(batch: dict[str, Tensor]) -> None:

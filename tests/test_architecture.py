@@ -15,6 +15,7 @@ PACKAGE = Path(ssl_pdr.__file__).parent
 # From the ground up: a module imports only from rooms above its own line.
 LAYERS = [
     {"errors", "choices"},
+    {"data.permutation"},
     {
         "outputs",
         "shelf",
@@ -25,7 +26,6 @@ LAYERS = [
         "arrays",
         "printing",
         "processes",
-        "data.permutation",
         "data.text_lines",
         "data.labels",
         "data.near",

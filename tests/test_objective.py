@@ -101,15 +101,15 @@ def test_senseless_alpha_is_refused(alpha: float) -> None:
 
 
 def test_row_weight_depends_on_the_mix() -> None:
-    assert Objective(RPT(), alpha=2.0).row_weight(Counts(labelled=1, rows=4)) == 0.5
-    assert Objective(None, alpha=2.0).row_weight(Counts(1, 4)) == 0.0
+    assert Objective(RPT(), alpha=2.0).r_row_weight(Counts(labelled=1, rows=4)) == 0.5
+    assert Objective(None, alpha=2.0).r_row_weight(Counts(1, 4)) == 0.0
 
 
 def test_embeddings_that_are_used_again_keep_their_graph() -> None:
     """The published code's noisy pass starts from the clean pass's embeddings: rows without a label train the table too."""
     model, batch = tiny_bert(dropout=0.0), tiny_batch()
     regularizer = VAT("kl", 0.3)
-    regularizer.embeddings = "reused"
+    regularizer.base_embeddings = "reused"
     Objective(regularizer)(model, {**batch, "labels": torch.full((4,), -100)}).loss.backward()
     assert model.bert.embeddings.word_embeddings.weight.grad.norm() > 0
 

@@ -308,7 +308,7 @@ def test_the_published_code_perturbs_the_clean_embeddings_and_pads() -> None:
     for mode, flows in (("fresh", True), ("reused", True), ("reused_detached", False)):
         model, batch = tiny_bert(dropout=0.2), tiny_batch()
         regularizer = RPT("kl", 0.1)
-        regularizer.embeddings, regularizer.pads = mode, True  # type: ignore[assignment]
+        regularizer.base_embeddings, regularizer.pads = mode, True  # type: ignore[assignment]
         clean = regularizer.clean_pass(model, batch)
         assert (regularizer.noise(model, batch, clean).norm(dim=-1) > 0).all()
         regularizer.penalty(model, batch, clean).sum().backward()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fidelity.questions import BASE, CONTROLS, QUESTIONS, methods
-from benchmarks.report import show
+from benchmarks.report import real_data, show
 from ssl_pdr.cli.curve_view import CurveView
 from ssl_pdr.cli.live import quiet
 from ssl_pdr.config import make_config
@@ -30,9 +29,7 @@ def base(data: str) -> dict[str, Any]:
     fixed = dict(parse_setting(f"{key}={value}") for key, value in BASE.items())
     if data == "pydocs":
         return {**fixed, "data": "pydocs-topics"}
-    if "SSL_PDR_DATA" not in os.environ:
-        sys.exit("set SSL_PDR_DATA to the folder that holds sst2/train_sentences.tsv.gz and sst2/dev.tsv")
-    folder = os.environ["SSL_PDR_DATA"]
+    folder = str(real_data())
     return {
         **fixed,
         "data": f"{folder}/sst2/train_sentences.tsv.gz",

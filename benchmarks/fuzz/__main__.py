@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--case", help="run this one only, and show what it says")
     parser.add_argument("--kind", nargs="+", help="these kinds only; nothing is written")
-    parser.add_argument("--sample", type=int, metavar="N", help="only so many of each kind")
+    parser.add_argument("--sample", type=int, metavar="N", help="only so many of each kind; nothing is written")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="cases at the same time")
     parser.add_argument("--list", action="store_true", help="name the cases only")
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         columns,
         [(kind, *(f"{value:g}" for value in facts.values())) for kind, facts in kinds.items()],
     )
-    if not (asked.case or asked.kind):
+    if not (asked.case or asked.kind or asked.sample):
         facts = {
             "cases": len(cases),
             "of": len(every),

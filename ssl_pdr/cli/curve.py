@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -218,10 +217,9 @@ def _values(path: Path | None, asked: Mapping[str, Any], base: Mapping[str, Any]
 
 
 def _default_output(base: Mapping[str, Any]) -> str:
-    from ssl_pdr.config import TrainConfig
+    from ssl_pdr.config import TrainConfig, file_name
 
-    data = Path(base.get("data", TrainConfig().data)).name.split(".")[0]
-    return "runs/curve_" + (re.sub(r"[^\w-]+", "-", data).strip("-") or "data")
+    return f"runs/curve_{file_name(base.get('data', TrainConfig().data))}"
 
 
 def _pool(engine: str, jobs: int | None) -> tuple[Pool, int]:

@@ -74,8 +74,8 @@ def evaluate_command(
 
     quiet(verbose=False)
     from ssl_pdr.evaluation import evaluate_model
+    from ssl_pdr.report.figures import check_plot
     from ssl_pdr.report.relative_drop import draw_relative_drops
-    from ssl_pdr.report.theory_plot import check_plot
 
     if plot is not None:
         check_plot(plot)

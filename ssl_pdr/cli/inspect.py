@@ -32,8 +32,9 @@ def inspect_command(
     from ssl_pdr.cli.live import LiveView, quiet
 
     quiet(verbose=False)
+    from ssl_pdr.report.figures import check_plot
     from ssl_pdr.report.inspection import inspect_run
-    from ssl_pdr.report.theory_plot import check_plot, plot_inspection
+    from ssl_pdr.report.theory_plot import plot_inspection
     from ssl_pdr.run_folder import RunFolder
 
     RunFolder(run).read_finished()

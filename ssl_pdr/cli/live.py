@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE, TFIDF
 from ssl_pdr.printing import one_line
+from ssl_pdr.report.curve_style import method_label, metric_label, part_label
 
 
 def printable(text: str) -> str:
@@ -133,37 +134,33 @@ def show_result(result: dict[str, Any]) -> None:
     console.print(f"model: {printable(config['output'])}/model", soft_wrap=True)
 
 
-_METRICS = {"accuracy": "accuracy", "f1": "F1", "exact": "exact match", "macro_f1": "macro F1"}
-_OUR_NAMES = {"in_domain": "in-domain"}
-_SHOWN_APART = ("rows", "originals", "best_f1_threshold", "best_exact_threshold")
+_METRICS = ("accuracy", "f1", "exact")
+_SHOWN_APART = ("macro_f1", "rows", "originals", "best_f1_threshold", "best_exact_threshold")
 
 
-def scores_table(
-    title: str, scores: dict[str, Any], drops: Mapping[str, float | None], *, details: bool = True
-) -> Table:
+def scores_table(title: str, scores: dict[str, Any], drops: Mapping[str, float | None]) -> Table:
     """Scores × 100, a row for each set; below it those of its groups.
 
     Args:
         title: of the table.
         scores: by the name of the set; the baseline under `baseline_tfidf`.
         drops: of each set, relative to the in-domain score.
-        details: whether groups are shown.
     """
     baseline = scores.get("baseline_tfidf", {})
     sets = {name: values for name, values in scores.items() if name != "baseline_tfidf"}
-    metrics = [name for name in ("accuracy", "f1", "exact") if any(name in values for values in sets.values())]
+    metrics = [name for name in _METRICS if any(name in values for values in sets.values())]
     table = Table(title=printable(title))
     table.add_column("set")
     table.add_column("rows", justify="right")
     for name in metrics:
-        table.add_column(_METRICS[name], justify="right", style="bold")
+        table.add_column(metric_label(name), justify="right", style="bold")
     if baseline:
-        table.add_column("tf-idf + logistic regression", justify="right")
+        table.add_column(method_label(TFIDF), justify="right")
     if drops:
         table.add_column("relative drop", justify="right")
     for part, values in sets.items():
         cells = [
-            printable(_OUR_NAMES.get(part, part)),
+            printable(part_label(part)),
             str(values["rows"]),
             *(_percent(values.get(name)) for name in metrics),
         ]
@@ -173,7 +170,7 @@ def scores_table(
             cells.append(_percent(drops.get(part)))
         table.add_row(*cells)
         groups = [name for name in values if name not in (*_METRICS, *_SHOWN_APART) and not name.endswith("_rows")]
-        for name in groups if details else ():
+        for name in groups:
             table.add_row(
                 f"[dim]  {printable(name.replace('_', ' '))}[/dim]", "", f"[dim]{_percent(values[name])}[/dim]"
             )

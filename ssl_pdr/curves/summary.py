@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ssl_pdr.choices import TFIDF
 from ssl_pdr.curves.statistics import (
     FEW,
     NO_RUN,
@@ -25,7 +26,7 @@ from ssl_pdr.curves.statistics import (
 from ssl_pdr.evaluation import main_metric
 
 FORMAT = 1
-NONE, TFIDF = "none", "tfidf"  # plain training; the baseline that the cells of plain training bring along
+NONE = "none"  # plain training, whose cells bring the baseline along
 NOT_ALL = "plain training was not run with all labels"
 NO_PLAIN = "plain training has no finished run with as many"
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ssl_pdr.data.orders import IntArray
+from ssl_pdr.data.permutation import IntArray
 from ssl_pdr.errors import DataError
 
 Label: TypeAlias = int | str | float

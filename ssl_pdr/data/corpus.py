@@ -19,7 +19,7 @@ from ssl_pdr.data.columns import Columns, Problems, TextRow
 from ssl_pdr.data.labels import LabelSet
 from ssl_pdr.data.named import NamedSet
 from ssl_pdr.data.readers import Reading
-from ssl_pdr.data.sources import EMBEDDED, Source, has_part, read_table, source_name
+from ssl_pdr.data.sources import EMBEDDED, EVALUATION_PARTS, Source, evaluation_part, has_part, read_table, source_name
 from ssl_pdr.data.splits import split_labels
 from ssl_pdr.data.tables import Table, chosen, store, with_labels
 from ssl_pdr.errors import ConfigError, DataError
@@ -194,9 +194,9 @@ def _evaluation(data: Source, evaluation: Source | None, columns: Columns, readi
     if named is not None:
         return _named_evaluation(named, columns if evaluation is None else Columns(), reading)
     if evaluation is not None:
-        part = next((p for p in ("validation", "test") if has_part(evaluation, p)), "train")
+        part = evaluation_part(evaluation, reading) or "train"
         return {"in_domain": read_table(evaluation, columns, reading, labelled=True, part=part)}
-    for part in ("validation", "test"):
+    for part in EVALUATION_PARTS:
         if has_part(data, part):
             table = read_table(data, columns, reading, labelled=part == "validation" or None, part=part)
             if table.classes:  # public test parts often have no labels

@@ -208,3 +208,15 @@ def plain(text: str) -> str:
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text
+
+
+def clean(text: str) -> str:
+    r"""A text on one line without markup.
+
+    Example:
+        >>> clean("The ``axis`` of\n   `~.Axes`.")
+        'The axis of Axes.'
+    """
+    text = plain(" ".join(text.split()))
+    text = re.sub(r"(?<!\S)[.~!]+(?=[A-Za-z])", "", text)  # `.Axes` and `~.Axes` of Matplotlib
+    return " ".join(text.split())

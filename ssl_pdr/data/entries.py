@@ -12,7 +12,7 @@ import re
 import textwrap
 from typing import NamedTuple, TypeAlias
 
-from ssl_pdr.data.docstrings import MASK, plain
+from ssl_pdr.data.docstrings import MASK, clean
 from ssl_pdr.data.passages import sections
 
 Span: TypeAlias = tuple[int, int]
@@ -140,18 +140,6 @@ def _at_margin(below: str) -> str:
         if text.strip() and not text[0].isspace() and not _NO_TEXT.match(text):
             kept.append(text)
     return "\n".join(kept)
-
-
-def clean(text: str) -> str:
-    r"""A text on one line without markup.
-
-    Example:
-        >>> clean("The ``axis`` of\n   `~.Axes`.")
-        'The axis of Axes.'
-    """
-    text = plain(" ".join(text.split()))
-    text = re.sub(r"(?<!\S)[.~!]+(?=[A-Za-z])", "", text)
-    return " ".join(text.split())
 
 
 _ELEMENT = r"""'[^'\n]*'|"[^"\n]*"|[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:\.?[eE][-+]?\d+)?j?(?!\w)|[A-Za-z_]\w*(?:\.\w+)*(?:\([^()]*\))?"""

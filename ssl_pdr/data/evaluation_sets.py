@@ -17,7 +17,7 @@ from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.labels import is_disagreement
 from ssl_pdr.data.questions import UNANSWERABLE, read_questions
 from ssl_pdr.data.readers import Reading
-from ssl_pdr.data.sources import has_part, raw_rows, read_table, source_name
+from ssl_pdr.data.sources import evaluation_part, raw_rows, read_table, source_name
 from ssl_pdr.data.tables import Table, chosen, with_labels
 from ssl_pdr.errors import DataError
 
@@ -144,7 +144,7 @@ def read_evaluation(
     task = "classification" if label_names else "question-answering"
     if named is not None and named.task != task:
         raise DataError(f"{source} is a set for {named.task}, the model is one for {task}; leave it out")
-    part = named.evaluation if named else _part(source, reading)
+    part = named.evaluation if named else evaluation_part(source, reading) or "train"
     name = set_name(source)
     if named is None:
         _check_task(source, name, part, reading, asks=not label_names, told=columns.text is not None)
@@ -198,10 +198,6 @@ def _check_task(source: str, name: str, part: str, reading: Reading, *, asks: bo
         raise for_the_other_task(name, asks=False)
     if not asks and not told and {"question", "context", "answers"} <= set(first):
         raise for_the_other_task(name, asks=True)
-
-
-def _part(source: str, reading: Reading) -> str:
-    return next((part for part in ("validation", "test") if has_part(source, part, reading)), "train")
 
 
 def _labelled(table: Table, names: Sequence[str], label_map: Mapping[str, str], name: str) -> tuple[Dataset, Keys, int]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray: TypeAlias = NDArray[np.int64]
+from ssl_pdr.data.permutation import IntArray
 
 
 def random_rows(codes: IntArray, size: int, seed: int) -> tuple[IntArray, int]:

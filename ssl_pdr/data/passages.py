@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ssl_pdr.data.docstrings import MASK, plain
+from ssl_pdr.data.docstrings import MASK, clean
 
 # Headings of the sections that hold passages. What is said of one parameter fits many objects, and is none.
 _SECTIONS = {
@@ -117,9 +117,9 @@ def _without_type(paragraph: str) -> str:
 
 
 def _clean(paragraph: str) -> str:
-    text = re.sub(r"(?<=\b(?:in|of|by|to) )\[[^]]{1,12}\]_", MASK, " ".join(paragraph.split()))  # "as in [1]_ with"
-    text = re.sub(r"(?<!\S)[.~!]+(?=[A-Za-z])", "", plain(text))  # `.Axes` and `~.Axes` of Matplotlib
-    return " ".join(text.split())
+    return clean(
+        re.sub(r"(?<=\b(?:in|of|by|to) )\[[^]]{1,12}\]_", MASK, " ".join(paragraph.split()))
+    )  # "as in [1]_ with"
 
 
 _SENTENCE_END = re.compile(

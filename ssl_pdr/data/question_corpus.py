@@ -18,7 +18,7 @@ from ssl_pdr.data.columns import Problems
 from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.questions import UNANSWERABLE, Questions, read_questions
 from ssl_pdr.data.readers import Reading
-from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS, Source, has_part, raw_rows, source_name
+from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS, Source, evaluation_part, raw_rows, source_name
 from ssl_pdr.data.splits import split_labels
 from ssl_pdr.data.tables import Table, chosen, with_labels
 from ssl_pdr.data.unlabelled import UnlabelledCorpus, parse_weights, unused_name
@@ -189,9 +189,7 @@ def as_texts(table: Dataset) -> Dataset:
 
 def _evaluation(data: Source, evaluation: Source | None, reading: Reading) -> dict[str, Questions]:
     source = data if evaluation is None else evaluation
-    named = find_named(source)
-    parts = (named.evaluation,) if named else ("validation", "test")
-    part = next((part for part in parts if has_part(source, part, reading)), None)
+    part = evaluation_part(source, reading)
     if part is None and evaluation is None:
         return {}
     questions = read_questions(source, reading=reading, part=part or "train")

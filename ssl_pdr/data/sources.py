@@ -28,6 +28,7 @@ RawRows: TypeAlias = Iterator[tuple[int, Mapping[str, Any]]]
 
 EMBEDDED = ("pydocs-pairs", "pydocs-topics")
 EMBEDDED_QUESTIONS = ("pydocs-qa",)
+EVALUATION_PARTS = ("validation", "test")  # the first that is there is evaluated on
 _ALL_EMBEDDED = (*EMBEDDED, *EMBEDDED_QUESTIONS)
 
 
@@ -201,6 +202,17 @@ def has_part(source: Source, part: str, reading: Reading | None = None) -> bool:
     except DataError:
         return False
     return True
+
+
+def evaluation_part(source: Source, reading: Reading | None = None) -> str | None:
+    """The part of a source to evaluate on: of a named set its own, else the first of `EVALUATION_PARTS`; None where it has none.
+
+    Raises:
+        DataError: there are several files that it may be.
+    """
+    named = find_named(source)
+    parts = EVALUATION_PARTS if named is None else (named.evaluation,)
+    return next((part for part in parts if has_part(source, part, reading)), None)
 
 
 def _from_hub(spec: str, part: str, *, streaming: bool) -> Any:

@@ -20,7 +20,8 @@ import numpy as np
 from ssl_pdr.choices import STRATEGIES
 from ssl_pdr.data.class_codes import Label, class_codes, codes_hash
 from ssl_pdr.data.manifest import digest, dump_manifest, from_runs, read_manifest, runs_of
-from ssl_pdr.data.orders import IntArray, group_rows, random_rows, rows_per_class, stratified_rows
+from ssl_pdr.data.orders import group_rows, random_rows, rows_per_class, stratified_rows
+from ssl_pdr.data.permutation import IntArray
 from ssl_pdr.errors import ConfigError, DataError, unknown_name
 from ssl_pdr.files import atomic_write
 

@@ -204,9 +204,9 @@ def _load(folder: Path) -> Table:
     )
 
 
-def with_labels(table: Dataset, labels: NDArray[np.int32], column: str = "label") -> Dataset:
-    """The table with a column of class numbers; −1 becomes None. Texts stay on disk."""
-    schema = pa.schema([(column, pa.int64())])
+def with_labels(table: Dataset, labels: NDArray[np.int32]) -> Dataset:
+    """The table with a column `label` of class numbers; −1 becomes None. Texts stay on disk."""
+    schema = pa.schema([("label", pa.int64())])
     file = scratch_file()
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for start in range(0, len(labels), _LABELS_AT_ONCE):

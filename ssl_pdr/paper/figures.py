@@ -19,13 +19,11 @@ class PaperTable:
 
     Attributes:
         number: of the table in the paper.
-        title: what it is about, in our words.
         gain: columns that its average gain is taken over; empty where it prints none.
         rows: method → column (`set.metric`) → figure; the printed average gain stands under `gain`.
     """
 
     number: int
-    title: str
     gain: tuple[str, ...]
     rows: Mapping[str, Mapping[str, float]]
 
@@ -40,7 +38,7 @@ def paper_tables() -> dict[str, PaperTable]:
     """
     content = json.loads(_FILE.read_text(encoding="utf-8"))
     return {
-        name: PaperTable(table["number"], table["title"], tuple(table["gain"]), table["rows"])
+        name: PaperTable(table["number"], tuple(table["gain"]), table["rows"])
         for name, table in content["tables"].items()
     }
 

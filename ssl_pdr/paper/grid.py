@@ -26,14 +26,12 @@ class GridTask:
     """What a model is trained on and how its setting is chosen.
 
     Attributes:
-        name: for people.
         select: `part.metric` of `result.json` by which a setting is chosen.
         train: keys of `train`.
         search: key → values that are tried.
         rows: training rows, for the plan; None where that is not known.
     """
 
-    name: str
     select: str
     train: Keys
     search: Search
@@ -257,7 +255,7 @@ class _Reader:
         return str(value)
 
     def task(self, entry: Any, place: str) -> GridTask:
-        got = self.take(entry, place, name=_REQUIRED, select=_REQUIRED, train=_REQUIRED, search={}, rows=None)
+        got = self.take(entry, place, select=_REQUIRED, train=_REQUIRED, search={}, rows=None)
         rows = got["rows"]
         if rows is not None and (type(rows) is not int or rows < 1):
             raise self.fail(f"{place}.rows", f"expected a whole number above 0, got {rows!r}")
@@ -265,7 +263,6 @@ class _Reader:
         if "data" not in train:
             raise self.fail(f"{place}.train", "the key 'data' is missing")
         return GridTask(
-            self.text(got["name"], f"{place}.name"),
             self.score(got["select"], f"{place}.select"),
             train,
             self.search(got["search"], f"{place}.search"),

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.choices import EMBEDDED_ENCODER, REGULARIZERS_WITHOUT_DIVERGENCE
+from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
 from ssl_pdr.config import TrainConfig
+from ssl_pdr.data.locations import is_model_folder
 from ssl_pdr.paper.figures import BASE_ROW
 
 # What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what
@@ -20,16 +21,6 @@ _OPTIONS = {"limit": "subset", "eval_limit": "dev-subset"}
 _LONGEST = 100
 
 
-def model_name(model: str) -> str:
-    """What people call a model: its name on the Hub, or that of its folder.
-
-    Example:
-        >>> model_name("google-bert/bert-base-uncased"), model_name("/models/mine")
-        ('google-bert/bert-base-uncased', 'mine')
-    """
-    return Path(model).expanduser().resolve().name if _is_local(model) else model
-
-
 def model_folder(model: str) -> str:
     """The folder of the runs of a model; models of one name and different owners or places have different ones.
 
@@ -37,7 +28,7 @@ def model_folder(model: str) -> str:
         >>> model_folder("minilm-l6"), model_folder("google-bert/bert-base-uncased")
         ('minilm-l6', 'google-bert--bert-base-uncased')
     """
-    if _is_local(model):
+    if is_model_folder(model):
         place = Path(model).expanduser().resolve()
         return f"{_slug(place.name)}-{_digest(str(place))[:6]}"
     return _slug(model.replace("/", "--"))
@@ -79,13 +70,6 @@ def _part(key: str, value: Any, shown: Callable[[Any], str]) -> str:
 def _last(value: Any) -> str:
     """Of a path or a Hub name the last part."""
     return str(value).rstrip("/").rpartition("/")[2]
-
-
-def _is_local(model: str) -> bool:
-    # The model that comes with the package has its name, whatever lies here; `TrainConfig` sees it so too.
-    return model != EMBEDDED_ENCODER and (
-        model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
-    )
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:

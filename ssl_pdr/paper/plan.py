@@ -12,8 +12,9 @@ from typing import Any
 
 from ssl_pdr.config import TrainConfig, make_config, uses_pool
 from ssl_pdr.errors import ConfigError, unknown_name
+from ssl_pdr.model_card import model_name
 from ssl_pdr.paper.grid import Grid, GridFigure, GridMethod, GridTable
-from ssl_pdr.paper.names import NOT_OF_THE_MODEL, model_folder, model_name, run_folder, table_file
+from ssl_pdr.paper.names import NOT_OF_THE_MODEL, model_folder, run_folder, table_file
 from ssl_pdr.run_folder import RunFolder
 
 _GUESSED = ("task",)  # from the data, where it is left open
@@ -79,13 +80,9 @@ class Group:
     """All runs of a method on a task, among which one setting is chosen.
 
     Attributes:
-        method: name of the row.
-        task: name of the task.
         settings: what was searched → the runs of all seeds.
     """
 
-    method: str
-    task: str
     settings: tuple[tuple[Mapping[str, Any], tuple[PlannedRun, ...]], ...]
 
     @property
@@ -330,7 +327,7 @@ def _group(grid: Grid, table: GridTable, method: str, task: str, choice: Choice,
         layers = [_base(grid, choice), table.train, base.train, row.train, setting, fixed]
         runs = [_run(task, row, base.rows, [*layers, {"seed": seed}], choice, folder) for seed in choice.seeds]
         settings.append((setting, tuple(runs)))
-    return Group(method, task, tuple(settings))
+    return Group(tuple(settings))
 
 
 def _base(grid: Grid, choice: Choice) -> dict[str, Any]:

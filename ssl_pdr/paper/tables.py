@@ -211,11 +211,11 @@ def make_figure(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
     return {"figure": plan.target, "title": figure.title, "rows": rows, "tables": list(tables.values())}
 
 
-def paper_rows(grid_path: str | Path | None = None) -> str:
+def paper_rows() -> str:
     """Every row of the paper's tables, with its figures and the command that makes it again, as a table for the README."""
     from ssl_pdr.paper.grid import load_grid
 
-    grid = load_grid(grid_path)
+    grid = load_grid()
     tables = {name: table for name, table in grid.tables.items() if name in paper_tables()}
     methods = [name for name in grid.methods if any(name in paper_tables()[table].rows for table in tables)]
     lines = [

@@ -142,7 +142,7 @@ class RPT(DivergenceRegularizer):
     """
 
     # The published code perturbs the clean pass's own embeddings: `reused` keeps their graph, `reused_detached` cuts it.
-    embeddings: Literal["fresh", "reused", "reused_detached"] = "fresh"
+    base_embeddings: Literal["fresh", "reused", "reused_detached"] = "fresh"
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class RPT(DivergenceRegularizer):
     @property
     def clean_is_constant(self) -> bool:
         """Whether no gradient of R goes through the clean pass; of order 2 that gives no more than a direction and a norm."""
-        return (self.detaches_target or self.order == 2) and self.embeddings != "reused"
+        return (self.detaches_target or self.order == 2) and self.base_embeddings != "reused"
 
     def penalty(
         self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, *, row_ids: Tensor | None = None
@@ -193,7 +193,7 @@ class RPT(DivergenceRegularizer):
         return self._compare(clean.compared, noisy)
 
     def at_zero_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass) -> Tensor | None:
-        """What independent dropout masks alone make of R, (B,), no graph; None where they cannot."""
+        """As of every divergence; None at order 2, whose value without noise is 0."""
         return None if self.order == 2 else super().at_zero_noise(model, inputs, clean)
 
     def at_noise(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, noise: Tensor) -> Tensor:
@@ -249,13 +249,13 @@ class RPT(DivergenceRegularizer):
         return self.divergence.curvature / 2 * size[:, 0, 0].square() * per_row(_variance(logits, slopes))
 
     def _base(self, embeddings: Tensor, clean: CleanPass) -> Tensor:
-        if self.embeddings == "fresh":
+        if self.base_embeddings == "fresh":
             return embeddings
         reused = clean.at_site[0]
-        return reused.detach() if self.embeddings == "reused_detached" else reused
+        return reused.detach() if self.base_embeddings == "reused_detached" else reused
 
     def _without_noise(self, clean: CleanPass) -> Transform | None:
-        return None if self.embeddings == "fresh" else lambda x: self._base(x, clean)
+        return None if self.base_embeddings == "fresh" else lambda x: self._base(x, clean)
 
     def _check_resolution(self, model: nn.Module, inputs: Mapping[str, Any], clean: CleanPass, noise: Tensor) -> None:
         """Of the first pass; in half precision now and then again, as training moves the embeddings."""

@@ -126,7 +126,7 @@ class VAT(RPT):
 
     def wants_gradient(self, clean: CleanPass) -> bool:
         """Whether the gradient of the labelled rows' loss is the direction: of two classes, if the clean side is detached."""
-        if self.search == "power" or self.embeddings != "fresh" or not self.clean_is_constant:
+        if self.search == "power" or self.base_embeddings != "fresh" or not self.clean_is_constant:
             return False
         return clean.logits.dim() == 2 and clean.logits.shape[1] == 2
 

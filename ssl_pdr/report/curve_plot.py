@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ssl_pdr.choices import TFIDF
 from ssl_pdr.printing import one_line
 from ssl_pdr.report.curve_style import (
     COLOURS,
-    TFIDF,
     Style,
     labels_of,
     method_label,
@@ -21,7 +21,7 @@ from ssl_pdr.report.curve_style import (
     share,
     styles_of,
 )
-from ssl_pdr.report.figures import new_figure, percent, save_figure
+from ssl_pdr.report.figures import in_percent, new_figure, save_figure
 
 _COLUMNS = 3
 _APART = 0.016  # of the axis, between the methods of one budget, so that no interval hides another
@@ -78,7 +78,7 @@ def _panel(axes: Any, summary: Mapping[str, Any], part: str, styles: Mapping[str
         shift = (last / first) ** (apart * (number - (len(styles) - 1) / 2))
         axes.errorbar(
             [p["budget"] * shift for p in points],
-            [percent(p["mean"]) for p in points],
+            [in_percent(p["mean"]) for p in points],
             yerr=[[_beyond(p, "low") for p in points], [_beyond(p, "high") for p in points]],
             color=COLOURS[style.colour][0],
             marker=style.marker,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TFIDF = "tfidf"  # the method of a summary that no grid has
+from ssl_pdr.choices import TFIDF
+
 NOTHING = "–"  # where there is no number; never 0
 # On white and on black: plain training, six hues after Okabe and Ito, darkened or lightened until they stand out, tf-idf.
 COLOURS = (

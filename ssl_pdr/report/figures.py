@@ -8,6 +8,18 @@ from typing import Any
 from ssl_pdr.errors import ConfigError, OutputError
 
 
+def check_plot(path: Path) -> None:
+    """Refuse a plot that could not be drawn, before anything is measured for it.
+
+    Raises:
+        ConfigError: without matplotlib, or for a kind of file that it does not write.
+        OutputError: where the folder is not there.
+    """
+    check_kind(path)
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it, or choose another --plot")
+
+
 def new_figure(**options: Any) -> Any:
     """An empty `matplotlib.figure.Figure`.
 
@@ -45,6 +57,6 @@ def save_figure(figure: Any, path: Path, **options: Any) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
 
 
-def percent(fraction: float | None) -> float:
+def in_percent(fraction: float | None) -> float:
     """In per cent; NaN where there is none: no mark is drawn there."""
     return float("nan") if fraction is None else 100 * fraction

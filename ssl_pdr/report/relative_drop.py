@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.printing import one_line
-from ssl_pdr.report.figures import new_figure, percent, save_figure
+from ssl_pdr.report.figures import in_percent, new_figure, save_figure
 
 _BAR = 0.8  # of the room that a group of bars has
 
@@ -30,8 +30,8 @@ def draw_relative_drops(content: Mapping[str, Any], path: Path) -> None:
     width = _BAR / len(rows)
     for number, row in enumerate(rows):
         middles = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(pairs))]
-        ours = [percent(row["drops"][pair]["ours"]) for pair in pairs]
-        paper = [percent(row["drops"][pair]["paper"]) for pair in pairs]
+        ours = [in_percent(row["drops"][pair]["ours"]) for pair in pairs]
+        paper = [in_percent(row["drops"][pair]["paper"]) for pair in pairs]
         axes.bar(middles, ours, width * 0.9, label=one_line(row["label"]), color=f"C{number}")
         label = "the paper's" if number == 0 else None
         axes.scatter(middles, paper, marker="_", s=160, linewidths=2, color="black", zorder=3, label=label)

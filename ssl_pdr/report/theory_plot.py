@@ -5,22 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.errors import OutputError
 from ssl_pdr.printing import one_line
-from ssl_pdr.report.figures import check_kind, new_figure, save_figure
+from ssl_pdr.report.figures import new_figure, save_figure
 from ssl_pdr.report.inspection import Inspection
-
-
-def check_plot(path: Path) -> None:
-    """Refuse a plot that could not be drawn, before anything is measured for it.
-
-    Raises:
-        ConfigError: without matplotlib, or for a kind of file that it does not write.
-        OutputError: where the folder is not there.
-    """
-    check_kind(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it, or choose another --plot")
 
 
 def plot_inspection(inspection: Inspection, path: Path) -> None:

@@ -108,7 +108,7 @@ class SequenceClassification:
         labels = np.asarray(evaluated.rows["label"])
         predicted = collapse_logits(logits, self.label_names, names, evaluated.collapse, evaluated.how)
         heuristics = list(evaluated.rows["group"]) if evaluated.scoring == "hans" else []
-        scores = hans_scores(predicted, labels, heuristics) if heuristics else accuracy_scores(predicted, labels)
+        scores = hans_scores(predicted, labels, heuristics, names) if heuristics else accuracy_scores(predicted, labels)
         odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
         probabilities = (odds / odds.sum(axis=1, keepdims=True)).round(6).tolist()
         predictions = [

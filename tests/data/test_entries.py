@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ssl_pdr.data.entries import Entry, Span, clean, defaults, first_sentence, kind, read_entries
+from ssl_pdr.data.docstrings import clean
+from ssl_pdr.data.entries import Entry, Span, defaults, first_sentence, kind, read_entries
 
 
 def texts(entry: Entry, spans: list[Span] | None) -> list[str] | None:

@@ -159,6 +159,21 @@ def test_a_given_part_is_taken_whole(tmp_path: Path) -> None:
         load_question_corpus(train, evaluation=[dev[0], dev[1] | {"answers": None}])
 
 
+def test_a_test_part_whose_answers_are_kept_back_is_no_development_set(tmp_path: Path) -> None:
+    """As published sets have them; where some answers are there it is a mistake, and said."""
+    train, held = articles(4, 2), [question(100 + n, passage=50 + n) for n in range(3)]
+    write(tmp_path / "train.jsonl", train)
+    without = [{name: value for name, value in row.items() if name != "answers"} for row in held]
+    write(tmp_path / "test.jsonl", without)
+    corpus = load_question_corpus(str(tmp_path), eval_frac=0.25)
+    seen = ids(corpus.evaluation["in_domain"])
+    assert seen
+    assert set(seen) | set(ids(corpus.train)) == {row["id"] for row in train}
+    write(tmp_path / "test.jsonl", [held[0], *without[1:]])
+    with pytest.raises(DataError, match="the in_domain part: 2 questions have no answers, the first is row 2"):
+        load_question_corpus(str(tmp_path), eval_frac=0.25)
+
+
 def test_named_sets_have_their_parts(tmp_path: Path) -> None:
     for name, first in (("train-v2.0.json", 0), ("dev-v2.0.json", 9)):
         qas = [{"id": f"{name}{n}", "question": f"Who, {n}?", "answers": [], "is_impossible": True} for n in range(2)]

@@ -23,7 +23,6 @@ max_length = 12
 epochs = 1
 
 [tasks.reviews]
-name = "reviews"
 rows = 64
 select = "in_domain.accuracy"
 train = {{ data = "{reviews}", lr = 1e-3 }}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ssl_pdr.config import TrainConfig
-from ssl_pdr.model_card import in_markdown
-from ssl_pdr.paper.names import model_folder, model_name, table_file
+from ssl_pdr.model_card import in_markdown, model_name
+from ssl_pdr.paper.names import model_folder, table_file
 from ssl_pdr.paper.sharing import places, without_paths
 
 

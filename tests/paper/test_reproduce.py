@@ -140,7 +140,7 @@ def test_a_set_that_is_missing_empties_its_column_only(small_grid: Path, reviews
     text = small_grid.read_text(encoding="utf-8")
     text = text.replace("lr = 1e-3", 'lr = 1e-3, task = "classification", eval_on = ["gone.csv"]')
     text = text.replace("in_domain.macro_f1", "gone.csv.accuracy")
-    task = f'[tasks.none]\nname = "none"\nselect = "in_domain.accuracy"\ntrain = {{ data = "{reviews.parent}/none.csv" }}\n'
+    task = f'[tasks.none]\nselect = "in_domain.accuracy"\ntrain = {{ data = "{reviews.parent}/none.csv" }}\n'
     column = '    { key = "none.accuracy", name = "None", task = "none", score = "in_domain.accuracy" },\n]'
     text = text.replace("[methods.none]", f"{task}\n[methods.none]").replace(
         "]\n\n[tables.table2]", f"{column}\n\n[tables.table2]"
@@ -249,7 +249,7 @@ def test_files_that_are_passed_on_say_nothing_of_where_things_lie(
     small_grid: Path, reviews: Path, model_folder: Path, later: Path
 ) -> None:
     text = small_grid.read_text(encoding="utf-8")
-    task = f'[tasks.none]\nname = "none"\nselect = "in_domain.accuracy"\ntrain = {{ data = "{reviews.parent}/a b/none.csv" }}\n'
+    task = f'[tasks.none]\nselect = "in_domain.accuracy"\ntrain = {{ data = "{reviews.parent}/a b/none.csv" }}\n'
     column = '    { key = "none.accuracy", name = "None", task = "none", score = "in_domain.accuracy" },\n]'
     text = text.replace("[methods.none]", f"{task}\n[methods.none]")
     small_grid.write_text(text.replace("]\n\n[tables.table2]", f"{column}\n\n[tables.table2]"), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,27 @@ def test_models_load_in_float32_whatever_they_were_saved_in(tmp_path: Path) -> N
 def test_a_head_for_other_classes_is_replaced(tmp_path: Path) -> None:
     tiny_bert(num_labels=5).save_pretrained(tmp_path)
     assert TASK.load_model(str(tmp_path)).classifier.out_features == 2
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ({"num_hidden_layers": 10**6}, r"has 1,000,000 layers in its config\.json; expected at most"),
+        (
+            {"hidden_dropout_prob": 1.5},
+            r"has hidden_dropout_prob = 1\.5 in its config\.json; expected a number from 0 to 1",
+        ),
+        ({"attention_probs_dropout_prob": float("nan")}, "has attention_probs_dropout_prob = nan in its config"),
+    ],
+)
+def test_a_shape_that_no_model_has_is_refused_before_it_is_made(
+    tmp_path: Path, says: dict[str, float], message: str
+) -> None:
+    tiny_bert(num_labels=2).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | says), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        TASK.load_model(str(tmp_path))
 
 
 def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
