@@ -365,6 +365,19 @@ def file_name(data: str) -> str:
     return re.sub(r"[^\w-]+", "-", Path(data).name.split(".")[0]).strip("-") or "data"
 
 
+def is_model_folder(model: str) -> bool:
+    """Whether this is a folder with a model, rather than a name on the Hub.
+
+    Example:
+        >>> is_model_folder("/models/mine"), is_model_folder("owner/name"), is_model_folder("minilm-l6")
+        (True, False, False)
+    """
+    # What comes with the package has its name, whatever lies here; a folder that is called so is ./name.
+    return model != EMBEDDED_ENCODER and (
+        model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
+    )
+
+
 def option(name: str) -> str:
     """How the command line spells the key `name`."""
     return "--" + name.replace("_", "-")

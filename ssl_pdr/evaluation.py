@@ -28,10 +28,10 @@ from ssl_pdr.data.readers import Reading
 from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
 from ssl_pdr.errors import ConfigError, DataError, ModelError
 from ssl_pdr.files import atomic_write
-from ssl_pdr.model_card import model_name, without_places
+from ssl_pdr.model_card import without_places
 from ssl_pdr.progress import Listener, Silent
 from ssl_pdr.provenance import machine, versions
-from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.run_folder import RunFolder, model_name
 from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
 from ssl_pdr.tasks.base import (

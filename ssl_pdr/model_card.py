@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.data.locations import is_model_folder
 from ssl_pdr.data.sources import source_name
 from ssl_pdr.files import atomic_write
 from ssl_pdr.printing import one_line
-from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.run_folder import model_name
 
 _PLACES = ("data", "data_dir", "eval", "eval_on", "unlabelled", "split", "output")
 _CLASSIFY = """```python
@@ -47,19 +46,6 @@ _NO_ANSWER = """
 cls = inputs["input_ids"][0].tolist().index(tokenizer.cls_token_id)
 if start[cls] + end[cls] - best > {threshold}:  # the null threshold
     answer = ""  # the passage has none"""
-
-
-def model_name(model: str) -> str:
-    """A model's name for other people: of a folder its own, with the run's before it; a name on the Hub as it is.
-
-    Example:
-        >>> model_name("/home/me/bert"), model_name("owner/name")
-        ('bert', 'owner/name')
-    """
-    if not is_model_folder(model):
-        return model
-    folder = Path(model).expanduser().absolute()
-    return f"{folder.parent.name}/{folder.name}" if RunFolder(folder.parent).is_run else folder.name
 
 
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:

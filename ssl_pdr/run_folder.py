@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.checkpoints import newest_first
-from ssl_pdr.config import FIELDS, TrainConfig, make_config
+from ssl_pdr.config import FIELDS, TrainConfig, is_model_folder, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write, is_passing
 from ssl_pdr.recipe import check_value, load_recipe
@@ -197,6 +197,19 @@ class RunFolder:
         lines = self.log.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
         atomic_write(self.log, "".join(f"{line}\n" for line in kept))
+
+
+def model_name(model: str) -> str:
+    """A model's name for other people: of a folder its own, with the run's before it; a name on the Hub as it is.
+
+    Example:
+        >>> model_name("/home/me/bert"), model_name("owner/name")
+        ('bert', 'owner/name')
+    """
+    if not is_model_folder(model):
+        return model
+    folder = Path(model).expanduser().absolute()
+    return f"{folder.parent.name}/{folder.name}" if RunFolder(folder.parent).is_run else folder.name
 
 
 def _step_of(line: str) -> float:

@@ -25,8 +25,8 @@ from ssl_pdr.evaluation import sets_of
 from ssl_pdr.files import atomic_write, held
 from ssl_pdr.interrupts import stopped
 from ssl_pdr.materials import corpora_of, corpus_of, fingerprint_of, prepare, read_key, split_of, task_of, with_task
-from ssl_pdr.model_card import model_name
 from ssl_pdr.progress import Silent
+from ssl_pdr.run_folder import model_name
 from ssl_pdr.shelf import Shelf
 from ssl_pdr.tasks.base import Task, load_tokenizer
 

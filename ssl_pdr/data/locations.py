@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePath
 
-from ssl_pdr.choices import EMBEDDED_ENCODER
 from ssl_pdr.data.catalogue import NAMED, plain_name
 from ssl_pdr.data.named import NamedSet, Part
 from ssl_pdr.data.readers import COMPRESSIONS, FORMATS, file_format, known_endings, unknown_ending
@@ -43,16 +42,6 @@ def is_path(spec: str) -> bool:
         or PurePath(spec.lower()).suffix in FORMATS + COMPRESSIONS
         or (spec != "" and _exists(Path(spec)))
     )
-
-
-def is_model_folder(model: str) -> bool:
-    """Whether this is a folder with a model, rather than a name on the Hub.
-
-    Example:
-        >>> is_model_folder("/models/mine"), is_model_folder("owner/name"), is_model_folder("minilm-l6")
-        (True, False, False)
-    """
-    return model != EMBEDDED_ENCODER and is_path(model)  # whatever lies here; a folder that is called so is ./name
 
 
 def find_files(spec: str, part: str = "train") -> list[Path]:

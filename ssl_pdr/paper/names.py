@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
-from ssl_pdr.config import TrainConfig
-from ssl_pdr.data.locations import is_model_folder
+from ssl_pdr.config import TrainConfig, is_model_folder
 from ssl_pdr.paper.figures import BASE_ROW
 
 # What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what

@@ -12,10 +12,9 @@ from typing import Any
 
 from ssl_pdr.config import TrainConfig, make_config, uses_pool
 from ssl_pdr.errors import ConfigError, unknown_name
-from ssl_pdr.model_card import model_name
 from ssl_pdr.paper.grid import Grid, GridFigure, GridMethod, GridTable
 from ssl_pdr.paper.names import NOT_OF_THE_MODEL, model_folder, run_folder, table_file
-from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.run_folder import RunFolder, model_name
 
 _GUESSED = ("task",)  # from the data, where it is left open
 _PLACES = ("data", "eval", "split")

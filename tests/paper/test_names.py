@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ssl_pdr.config import TrainConfig
-from ssl_pdr.model_card import in_markdown, model_name
+from ssl_pdr.model_card import in_markdown
 from ssl_pdr.paper.names import model_folder, table_file
 from ssl_pdr.paper.sharing import places, without_paths
+from ssl_pdr.run_folder import model_name
 
 
 def test_models_of_one_name_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
