@@ -13,7 +13,7 @@ from benchmarks.faults.scenarios import Scene
 from benchmarks.faults.world import JOBS, World
 
 FAULTS: dict[str, Callable[[Scene], Tally]] = {
-    "kill": lambda scene: kills.kill(scene.world, scene.references, 8, seed=3),
+    "kill": lambda scene: kills.kill(scene.world, scene.references, 6, seed=3),
     "kill at the end": lambda scene: scenarios.killed_at_the_end(scene, ("plain", "streamed")),
     **{name: scenarios.SCENARIOS[name] for name in ("Ctrl-C twice", "out of memory", "jumping clock")},
 }

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from transformers import pipeline
 
+from tests.cli.conftest import Run, run
+
+__all__ = ["run"]
+
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -22,7 +26,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_main_job_offline(tmp_path: Path) -> None:
     done = command(
         *("--labelled-frac", 0.5, "--reg", "vat", "--div", "shl", "--max-steps", 12, "--save-steps", 6, "--json"),
-        *("--output", tmp_path / "run", "--eval-limit", 300),
+        *("--output", tmp_path / "run", "--eval-limit", 200),
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -40,35 +44,23 @@ def test_main_job_offline(tmp_path: Path) -> None:
 
 @pytest.mark.shared_data
 @pytest.mark.real
-def test_sst2(tmp_path: Path, shared_data: Path) -> None:
-    done = command(
-        *("--data", shared_data / "sst2/train_sentences.tsv.gz", "--eval", shared_data / "sst2/dev.tsv"),
+def test_sst2(run: Run, tmp_path: Path, shared_data: Path) -> None:
+    code, out, err = run(
+        *("train", "--data", shared_data / "sst2/train_sentences.tsv.gz", "--eval", shared_data / "sst2/dev.tsv"),
         *("--limit", 200, "--labelled-frac", 0.1, "--reg", "vat", "--max-steps", 3, "--max-length", 32, "--json"),
-        *("--output", tmp_path / "run", "--eval-limit", 200),
+        *("--output", tmp_path / "run", "--eval-limit", 100),
     )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["budget"]["labelled"] == 20
+    assert code == 0, err
+    assert json.loads(out)["budget"]["labelled"] == 20
 
 
 @pytest.mark.real
-def test_pairs_with_an_adversarial_part(tmp_path: Path) -> None:
-    done = command(
-        *(
-            "--data",
-            "pydocs-pairs",
-            "--limit",
-            100,
-            "--labelled-frac",
-            0.5,
-            "--max-steps",
-            2,
-            "--max-length",
-            48,
-            "--json",
-        ),
-        *("--output", tmp_path / "run", "--eval-limit", 100),
+def test_pairs_with_an_adversarial_part(run: Run, tmp_path: Path) -> None:
+    code, out, err = run(
+        *("train", "--data", "pydocs-pairs", "--limit", 100, "--labelled-frac", 0.5, "--max-steps", 2, "--json"),
+        *("--max-length", 48, "--output", tmp_path / "run", "--eval-limit", 50),
     )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    assert code == 0, err
+    result = json.loads(out)
     assert set(result["scores"]) == {"in_domain", "adversarial", "baseline_tfidf"}
     assert result["data"]["labels"] == ["different", "same"]
