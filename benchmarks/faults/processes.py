@@ -146,7 +146,6 @@ max_length = 16
 epochs = 8
 
 [tasks.reviews]
-name = "reviews"
 rows = 64
 select = "in_domain.accuracy"
 train = {{ data = "{root}/reviews.csv", lr = 1e-3 }}

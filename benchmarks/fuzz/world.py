@@ -33,7 +33,6 @@ max_length = 12
 epochs = 1
 
 [tasks.reviews]
-name = "reviews"
 rows = 64
 select = "in_domain.accuracy"
 train = { data = "reviews.csv", lr = 1e-3 }
