@@ -35,7 +35,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def newest_first(place: Path) -> list[Path]:
-    """The checkpoints in a folder, whole or not, by step; the clock plays no part."""
+    """The checkpoints in a folder, damaged or not, by step; the clock plays no part."""
     found = [path for path in place.glob(f"{PREFIX}*") if path.is_dir() and step_of(path) >= 0]
     return sorted(found, key=step_of, reverse=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 from accelerate.utils import release_memory
 
 from ssl_pdr.baseline import tfidf_baseline
-from ssl_pdr.checkpoints import last_whole, remove_after, step_of
+from ssl_pdr.checkpoints import last_whole, step_of
 from ssl_pdr.concerns import after_training
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.splits import LabelSplit
@@ -177,6 +177,7 @@ def _begin(loaded: Loaded, folder: RunFolder, *, clear: bool) -> None:
         folder.clear()
     folder.write_config(loaded.config)
     loaded.materials.split.save(folder.split)
+    folder.forget_after(0)  # a run that was killed before its first checkpoint has left its log
 
 
 def _config_of(folder: RunFolder) -> TrainConfig:
@@ -236,9 +237,7 @@ def _go_on(loaded: Loaded, folder: RunFolder, checkpoint: Path | None) -> None:
             f"the data of {folder.path} changed since the run began (its label split differs); start a new run"
         )
     loaded.materials.split.save(folder.split)
-    step = step_of(checkpoint) if checkpoint else 0
-    remove_after(folder.checkpoints, step)
-    folder.cut_log(step)
+    folder.forget_after(step_of(checkpoint) if checkpoint else 0)
 
 
 def _load_alike(config: TrainConfig, listener: Listener, processes: Processes) -> Loaded:

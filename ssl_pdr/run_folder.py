@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_pdr.checkpoints import newest_first
+from ssl_pdr.checkpoints import newest_first, remove_after
 from ssl_pdr.config import FIELDS, TrainConfig, is_model_folder, make_config
 from ssl_pdr.errors import ConfigError, OutputError
 from ssl_pdr.files import atomic_write, is_passing
@@ -190,8 +190,9 @@ class RunFolder:
         """Write `result.json`, which makes the run finished."""
         atomic_write(self.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
-    def cut_log(self, step: int) -> None:
-        """Forget logged steps after `step`: a resumed run logs them anew."""
+    def forget_after(self, step: int) -> None:
+        """Remove what was written and logged after `step`: a run that goes on from there does so anew."""
+        remove_after(self.checkpoints, step)
         if not self.log.is_file():
             return
         lines = self.log.read_text(encoding="utf-8").splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,28 @@ def test_resume_without_a_checkpoint_begins_anew(run: Run, basic: list[object], 
     code, out, err = run("train", "--resume", folder, "--json")
     assert code == 0, err
     assert json.loads(out)["timing"]["resumed_from_step"] is None
+
+
+def test_what_a_killed_run_left_is_no_part_of_the_next(run: Run, basic: list[object], tmp_path: Path) -> None:
+    """Killed before its first checkpoint was whole, it is not in the way, and its log must not be gone on with."""
+    code, out, _ = run(*basic, "--save-steps", 2, "--max-steps", 4, "--json")
+    assert code == 0
+    folder, scores = tmp_path / "run", json.loads(out)["scores"]
+    log = (folder / "log.jsonl").read_text(encoding="utf-8")
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "checkpoint-4")
+    (folder / "checkpoints" / ".unfinished").mkdir()
+    (folder / "checkpoints" / "checkpoint-2").rename(folder / "checkpoints" / ".unfinished" / "checkpoint-2")
+    (folder / "checkpoints" / ".unfinished" / "checkpoint-2" / "rng_state_1.pth").write_text("of a second process")
+    code, out, err = run(*basic, "--save-steps", 2, "--max-steps", 4, "--json")
+    assert code == 0, err
+    assert json.loads(out)["scores"] == scores
+    steps = [
+        [json.loads(line)["step"] for line in text.splitlines()] for text in (log, (folder / "log.jsonl").read_text())
+    ]
+    assert steps[0] == steps[1]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["checkpoint-2", "checkpoint-4"]
+    assert not list((folder / "checkpoints").glob("*/rng_state_1.pth"))
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(basic: list[object], tmp_path: Path) -> None:
