@@ -35,8 +35,19 @@ def step_of(checkpoint: Path) -> int:
 
 
 def newest_first(place: Path) -> list[Path]:
-    """The checkpoints in a folder, damaged or not, by step; the clock plays no part."""
-    found = [path for path in place.glob(f"{PREFIX}*") if path.is_dir() and step_of(path) >= 0]
+    """The checkpoints in a folder, damaged or not, by step; the clock plays no part.
+
+    Raises:
+        OutputError: if it cannot be read, which does not say that there are none.
+    """
+    try:
+        found = [path for path in place.iterdir() if step_of(path) >= 0 and path.is_dir()]
+    except FileNotFoundError as error:
+        if place.is_symlink():  # to a disk that is away
+            raise _out_of_reach(place, error) from None
+        return []
+    except OSError as error:
+        raise _out_of_reach(place, error) from None
     return sorted(found, key=step_of, reverse=True)
 
 
@@ -64,13 +75,25 @@ def publish(checkpoint: Path) -> None:
         OutputError: if the disk refuses the seal.
         OSError: if it refuses the name.
     """
-    seal(checkpoint)
     named = checkpoint.parent.parent / checkpoint.name
-    if named.exists():  # of the same step: a stream ended just after it
-        remove(named)
-    checkpoint.rename(named)
+    if named.exists():  # a stream ended just after a step that was saved: there is nothing new since
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    else:
+        seal(checkpoint)
+        checkpoint.rename(named)
+        _flush(named.parent)
     with suppress(OSError):
         checkpoint.parent.rmdir()
+
+
+def _flush(folder: Path) -> None:
+    """Bring the names in a folder to the disk, before an older checkpoint is let go of."""
+    with suppress(OSError):  # there are systems on which folders cannot be opened
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def damage(checkpoint: Path) -> str | None:
@@ -131,7 +154,8 @@ def keep_newest(place: Path) -> None:
 
 def remove_after(place: Path, step: int) -> None:
     """Remove what was written after a step, and what was not finished: a run that goes on from there writes it anew."""
-    shutil.rmtree(unfinished(place), ignore_errors=True)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(unfinished(place))
     for checkpoint in newest_first(place):
         if step_of(checkpoint) > step:
             remove(checkpoint)
@@ -141,8 +165,9 @@ def remove(checkpoint: Path) -> None:
     """Remove a checkpoint, its name first: half of one never looks damaged."""
     nameless = unfinished(checkpoint.parent) / f"{checkpoint.name}.old"
     nameless.parent.mkdir(exist_ok=True)
+    shutil.rmtree(nameless, ignore_errors=True)
     checkpoint.rename(nameless)
-    shutil.rmtree(nameless)
+    shutil.rmtree(nameless, ignore_errors=True)  # what stays counts for nothing, and is no reason to end a run
     with suppress(OSError):
         nameless.parent.rmdir()
 

@@ -374,7 +374,7 @@ def is_model_folder(model: str) -> bool:
     """
     # What comes with the package has its name, whatever lies here; a folder that is called so is ./name.
     return model != EMBEDDED_ENCODER and (
-        model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
+        model.startswith((".", "/", "~")) or model.count("/") > 1 or (is_there(model) and Path(model).is_dir())
     )
 
 

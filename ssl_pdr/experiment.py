@@ -166,6 +166,7 @@ def _make_room(config: TrainConfig, folder: RunFolder, stack: ExitStack, *, over
         )
     folder.create()
     stack.enter_context(held(folder.path))
+    folder.check_free(overwrite=overwrite)  # somebody else may have had it until now
     if overwrite and folder.config.is_file():
         return True
     folder.write_config(config)

@@ -101,8 +101,17 @@ def make_trainer(loaded: Loaded, checkpoints: Path, processes: Processes, *, sav
         checkpoints: folder for them.
         processes: that share the work.
         save: whether checkpoints are written.
+
+    Raises:
+        OutputError: if they cannot be.
     """
     config, materials = loaded.config, loaded.materials
+    try:
+        unfinished(checkpoints).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {checkpoints}: {error.strerror}; mend that, and go on with --resume"
+        ) from None
     args = ReportedArguments(
         output_dir=str(unfinished(checkpoints)),
         per_device_train_batch_size=config.batch_size // config.accumulation // processes.count,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
-from ssl_pdr.checkpoints import PREFIX, keep_newest, publish
+from ssl_pdr.checkpoints import PREFIX, keep_newest, publish, unfinished
 from ssl_pdr.processes import Processes
 from ssl_pdr.run_folder import RunFolder
 from ssl_pdr.run_log import finite
@@ -115,6 +116,12 @@ class RunCallback(TrainerCallback):
         with self.folder.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
         self.listener.log(entry)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave no empty folder behind."""
+        if self.processes.leads:
+            with suppress(OSError):
+                unfinished(self.folder.checkpoints).rmdir()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Publish the checkpoint once all processes have written their part, and let go of the oldest."""

@@ -62,8 +62,10 @@ class ReportedArguments(TrainingArguments):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """All values, of which JSON can be made."""
-        return {**super().to_dict(), **getattr(self, "_told", {})}
+        """All values, of which JSON can be made; not where the run lies, which it may leave."""
+        made = {**super().to_dict(), **getattr(self, "_told", {})}
+        del made["output_dir"]
+        return made
 
 
 @contextmanager
@@ -110,9 +112,11 @@ def report_scores(trainer: Any, folder: Path, scores: Mapping[str, Any]) -> None
     """
     values = dict(_flat("eval", scores))
     for name in filter(_PLACES.__contains__, trainer.args.report_to):
-        with ExitStack() as stack:
-            stack.enter_context(redirect_stdout(sys.stderr))
-            _open(stack, name, _PLACES[name](trainer, folder, trainer.state.global_step), values)
+        try:
+            with redirect_stdout(sys.stderr), _PLACES[name](trainer, folder, trainer.state.global_step) as tell:
+                tell(values)
+        except Exception as error:
+            raise _unreachable(name, error) from error
 
 
 def _flat(name: str, scores: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -124,16 +128,17 @@ def _flat(name: str, scores: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield inner, float(value)
 
 
-def _open(
-    stack: ExitStack, name: str, place: AbstractContextManager[_Tell], values: Mapping[str, float] | None = None
-) -> None:
+def _open(stack: ExitStack, name: str, place: AbstractContextManager[_Tell]) -> None:
     try:
-        tell = stack.enter_context(place)
-        if values:
-            tell(values)
-    except Exception as error:  # a server can answer anything; it is one line for the user
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--report-to {name}: {reason} ({type(error).__name__}); mend it, or leave it out") from error
+        stack.enter_context(place)
+    except Exception as error:
+        raise _unreachable(name, error) from error
+
+
+def _unreachable(name: str, error: Exception) -> ConfigError:
+    """A server can answer anything, a disk be full; it is one line for the user."""
+    reason = " ".join(str(error).split())[:200]
+    return ConfigError(f"--report-to {name}: {reason} ({type(error).__name__}); mend it, or leave it out")
 
 
 def _clear(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from ssl_pdr.checkpoints import newest_first, remove_after
 from ssl_pdr.config import FIELDS, TrainConfig, is_model_folder, make_config
 from ssl_pdr.errors import ConfigError, OutputError
-from ssl_pdr.files import atomic_write, is_passing
+from ssl_pdr.files import atomic_write, is_passing, is_there
 from ssl_pdr.recipe import check_value, load_recipe
 
 # What runs meant by what they do not say: there was no choice of it then.
@@ -126,6 +126,7 @@ class RunFolder:
         """Remove what an earlier run left, and nothing else; its result goes first, so that no half of it looks whole."""
         for file in (self.result, self.split, self.log):
             file.unlink(missing_ok=True)
+        remove_after(self.checkpoints, -1)
         for folder in (self.checkpoints, self.model, self.evaluation, self.later):
             if folder.is_dir():
                 shutil.rmtree(folder)
@@ -209,8 +210,12 @@ def model_name(model: str) -> str:
     """
     if not is_model_folder(model):
         return model
-    folder = Path(model).expanduser().absolute()
-    return f"{folder.parent.name}/{folder.name}" if RunFolder(folder.parent).is_run else folder.name
+    try:
+        folder = Path(model).expanduser().absolute()
+    except RuntimeError:  # the home folder of somebody who has none here
+        return Path(model).name
+    of_run = is_there(folder.parent) and RunFolder(folder.parent).is_run
+    return f"{folder.parent.name}/{folder.name}" if of_run else folder.name
 
 
 def _step_of(line: str) -> float:

@@ -134,7 +134,7 @@ def test_a_removal_that_is_cut_off_leaves_nothing_that_counts(tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("shutil.rmtree", die)
+        patched.setattr(os, "rmdir", die)
         with pytest.raises(KeyboardInterrupt):
             remove(new)
     assert last_whole(tmp_path) == (old, [])
@@ -142,13 +142,20 @@ def test_a_removal_that_is_cut_off_leaves_nothing_that_counts(tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
-def test_a_step_that_is_saved_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_a_step_that_is_saved_again_leaves_the_first_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment without either would be a moment to lose both in."""
     first = checkpoint(tmp_path, 4)
+
+    def move(*args: object) -> None:
+        raise AssertionError("a name was changed")
+
+    monkeypatch.setattr(Path, "rename", move)
     again = half(tmp_path, 4)
-    (again / "empty").write_text("no more")
     publish(again)
     assert last_whole(tmp_path) == (first, [])
-    assert (first / "empty").read_text() == "no more"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
 
 
 def test_going_on_from_a_step_forgets_what_came_after(tmp_path: Path) -> None:
@@ -173,6 +180,33 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
     with pytest.raises(OutputError, match="cannot read .*: Permission denied; mend that and resume again"):
         last_whole(tmp_path)
     assert made.is_dir()
+
+
+def test_checkpoints_on_a_disk_that_is_away_are_not_none(tmp_path: Path) -> None:
+    place = tmp_path / "checkpoints"
+    place.symlink_to(tmp_path / "away" / "checkpoints")
+    for look in (newest_first, last_whole):
+        with pytest.raises(OutputError, match="cannot read .*checkpoints: No such file or directory; mend that"):
+            look(place)
+    assert newest_first(tmp_path / "nowhere") == []
+
+
+def test_what_cannot_be_removed_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its name it counts for nothing; the next run needs the room, and says so."""
+    for step in (1, 2, 3):
+        checkpoint(tmp_path, step)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", refuse)
+        keep_newest(tmp_path)
+        assert [path.name for path in newest_first(tmp_path)] == ["checkpoint-3", "checkpoint-2"]
+        with pytest.raises(PermissionError):
+            remove_after(tmp_path, 3)
+    remove_after(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-3"]
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ from ssl_pdr.evaluation import (
     sets_of,
 )
 from ssl_pdr.metrics.answers import normalise_answer
-from ssl_pdr.model_card import model_card, model_name, without_places
-from ssl_pdr.run_folder import RunFolder
+from ssl_pdr.model_card import model_card, without_places
+from ssl_pdr.run_folder import RunFolder, model_name
 from ssl_pdr.tasks import QuestionAnswering, SequenceClassification
 from tests.cli.conftest import model_folder, question_model, squad_folder
 from tests.conftest import tiny_bert

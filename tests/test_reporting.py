@@ -94,6 +94,37 @@ def test_scores_that_cannot_be_reported_cost_a_warning_and_no_result(
     assert (tmp_path / "run" / "result.json").is_file()
 
 
+def test_a_tracker_that_fails_in_closing_costs_no_result(
+    run: Run, basic: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
+    from torch.utils.tensorboard import SummaryWriter
+
+    real, closed = SummaryWriter.close, []
+
+    def full(self: SummaryWriter) -> None:
+        real(self)
+        closed.append(self)
+        if any("in_domain" in tag for tag in tags):
+            raise OSError(28, "No space left on device")
+
+    tags: list[str] = []
+    add = SummaryWriter.add_scalar
+    monkeypatch.setattr(SummaryWriter, "close", full)
+    monkeypatch.setattr(
+        SummaryWriter,
+        "add_scalar",
+        lambda self, tag, *more, **named: (tags.append(tag), add(self, tag, *more, **named)),
+    )
+    code, _, err = run(*basic, *SHORT[:-1], "--report-to", "tensorboard")
+    assert code == 0, err
+    assert closed
+    assert (
+        "the scores were not reported: --report-to tensorboard: [Errno 28] No space left on device (OSError)"
+        in " ".join(err.split())
+    )
+
+
 def test_names_of_scores_are_those_that_every_tracker_takes(tmp_path: Path) -> None:
     values = dict(_flat("eval", {"films [neg]": {"f1": 0.5, "n": 3, "what": "text"}, "é/x": {"em": 1}}))
     assert values == {"eval/films _neg_/f1": 0.5, "eval/films _neg_/n": 3.0, "eval/é_x/em": 1.0}

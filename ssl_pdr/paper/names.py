@@ -11,6 +11,7 @@ from typing import Any
 
 from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE
 from ssl_pdr.config import TrainConfig, is_model_folder
+from ssl_pdr.files import is_there
 from ssl_pdr.paper.figures import BASE_ROW
 
 # What may differ between a finished run and the one that is asked for: where it lies, how often it was saved, and what
@@ -28,7 +29,7 @@ def model_folder(model: str) -> str:
         ('minilm-l6', 'google-bert--bert-base-uncased')
     """
     if is_model_folder(model):
-        place = Path(model).expanduser().resolve()
+        place = Path(model).expanduser().resolve() if is_there(model) else Path(model)
         return f"{_slug(place.name)}-{_digest(str(place))[:6]}"
     return _slug(model.replace("/", "--"))
 

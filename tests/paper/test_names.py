@@ -26,6 +26,9 @@ def test_models_of_one_name_have_folders_of_their_own(tmp_path: Path, monkeypatc
     assert all(re.fullmatch(r"bert-[0-9a-f]{6}", folder) for folder in folders[2:])
     assert model_folder("a/bert") == model_folder("./a/bert") == folders[2]
     assert [model_name(model) for model in models] == ["org1/bert", "org2/bert", "bert", "bert"]
+    for odd in ("n" * 5000, "~nobody-of-that-name/x", "a\0b"):
+        assert model_folder(odd)
+        assert model_name(odd)
     (tmp_path / "minilm-l6").mkdir()
     assert model_folder("minilm-l6") == "minilm-l6"
 
