@@ -30,6 +30,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ssl_pdr.arrays import Texts, as_labels, as_texts, split_classes
+from ssl_pdr.choices import EMBEDDED_ENCODER
 from ssl_pdr.classifier_folder import read_manifest, write_folder
 from ssl_pdr.config import TrainConfig, make_config, uses_pool
 from ssl_pdr.errors import ConfigError, ModelError, NonFiniteLossError
@@ -91,7 +92,7 @@ class PDRClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "minilm-l6",
+        model: str = EMBEDDED_ENCODER,
         reg: str = "vat",
         div: str = "shl",
         *,

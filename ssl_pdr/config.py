@@ -143,7 +143,7 @@ class TrainConfig:
         collapse: how classes that a set does not tell apart become one (HANS): `argmax` of all, or `sum` of probabilities.
         seed: of the split, the batches, the noise and torch.
         deterministic: take algorithms alone that give the same bits each time, on a GPU too, which makes it slower; a CPU hardly notices.
-        report_to: show the parts of the loss in `tensorboard`, `mlflow` or `wandb` too, kept in the run's folder; may be repeated.
+        report_to: show the parts of the loss, and the scores, in `tensorboard`, `mlflow` or `wandb` too, kept in the run's folder; may be repeated.
         output: folder of the run; None derives `runs/…` from the options.
     """
 

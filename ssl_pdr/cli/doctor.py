@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ssl_pdr.choices import EMBEDDED_ENCODER
 from ssl_pdr.cli.options import AsJson
 from ssl_pdr.printing import json_line
 
@@ -31,7 +32,7 @@ _COLUMNS = {
 
 
 def doctor_command(
-    model: Annotated[str, typer.Option(help="Model to look at.")] = "minilm-l6",
+    model: Annotated[str, typer.Option(help="Model to look at.")] = EMBEDDED_ENCODER,
     preset: Annotated[str, typer.Option(help="Preset that gives radius and site.")] = "default",
     reg: Annotated[str, typer.Option(help="Whose noise to look at: rpt or vat.")] = "vat",
     radius: Annotated[float | None, typer.Option(help="Size of the perturbation.", show_default="preset's")] = None,

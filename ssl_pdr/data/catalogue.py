@@ -190,17 +190,6 @@ def find_named(source: object) -> NamedSet | None:
     return NAMED.get(str(source)) if isinstance(source, str | Path) else None
 
 
-def named_set(name: str) -> NamedSet:
-    """The set of this name.
-
-    Raises:
-        UnknownNameError: in one line, with those that may be meant.
-    """
-    if name in NAMED:
-        return NAMED[name]
-    raise unknown_set("data set", name)
-
-
 def unknown_set(kind: str, name: str, others: Iterable[str] = ()) -> UnknownNameError:
     """The error for a name that is none of `NAMED` or `others`.
 

@@ -196,7 +196,7 @@ def _evaluation(data: Source, evaluation: Source | None, columns: Columns, readi
     if evaluation is not None:
         part = evaluation_part(evaluation, reading) or "train"
         return {"in_domain": read_table(evaluation, columns, reading, labelled=True, part=part)}
-    for part in EVALUATION_PARTS:
+    for part in EVALUATION_PARTS:  # not `evaluation_part`: a test part without labels is passed over
         if has_part(data, part):
             table = read_table(data, columns, reading, labelled=part == "validation" or None, part=part)
             if table.classes:  # public test parts often have no labels

@@ -117,9 +117,8 @@ def _without_type(paragraph: str) -> str:
 
 
 def _clean(paragraph: str) -> str:
-    return clean(
-        re.sub(r"(?<=\b(?:in|of|by|to) )\[[^]]{1,12}\]_", MASK, " ".join(paragraph.split()))
-    )  # "as in [1]_ with"
+    text = re.sub(r"(?<=\b(?:in|of|by|to) )\[[^]]{1,12}\]_", MASK, " ".join(paragraph.split()))  # "as in [1]_ with"
+    return clean(text)
 
 
 _SENTENCE_END = re.compile(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_pdr.choices import CLASSIFICATION
 from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.data.tables import feature_file
 from ssl_pdr.errors import ConfigError
@@ -23,7 +24,7 @@ class SequenceClassification:
         label_names: the classes, in the order of their numbers.
     """
 
-    name = "classification"
+    name = CLASSIFICATION
 
     def __init__(self, label_names: Sequence[str]) -> None:
         self.label_names = list(label_names)

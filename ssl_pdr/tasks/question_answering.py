@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.data.evaluation_sets import EvaluationSet
 from ssl_pdr.data.tables import feature_file
 from ssl_pdr.errors import DataError, ModelError
@@ -48,7 +49,7 @@ class QuestionAnswering:
     null_threshold: float | None = None
     skip: bool = False
 
-    name = "question-answering"
+    name = QUESTION_ANSWERING
 
     def load_model(self, model: str) -> Any:
         """`AutoModelForQuestionAnswering`, in float32."""
