@@ -31,4 +31,20 @@ REGULARIZERS_WITHOUT_DIVERGENCE = ("none", "jr", "wjr", "at")
 PRECISIONS = ("float32", "bf16", "fp16")
 REPORTERS = ("tensorboard", "mlflow", "wandb")
 COLLAPSING = ("argmax", "sum")
+# What the options of a configuration may be set to, presets apart.
+OF_OPTIONS: dict[str, tuple[str, ...]] = {
+    "radius_unit": RADIUS_UNITS,
+    "site": SITES,
+    "dropout": DROPOUTS,
+    "target_grad": TARGET_GRADS,
+    "search": SEARCHES,
+    "norm": NORMS,
+    "precision": PRECISIONS,
+    "split_strategy": STRATEGIES,
+    "split_documents": DOCUMENTS,
+    "long_documents": LONG_DOCUMENTS,
+    "task": TASK_NAMES,
+    "collapse": COLLAPSING,
+}
+
 TFIDF = "tfidf"  # among the methods of a curve, the baseline

@@ -12,24 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from ssl_pdr.choices import (
-    COLLAPSING,
-    DOCUMENTS,
-    DROPOUTS,
-    EMBEDDED_ENCODER,
-    LONG_DOCUMENTS,
-    NAMED_SETS,
-    NORMS,
-    PRECISIONS,
-    RADIUS_UNITS,
-    REGULARIZERS_WITHOUT_DIVERGENCE,
-    REPORTERS,
-    SEARCHES,
-    SITES,
-    STRATEGIES,
-    TARGET_GRADS,
-    TASK_NAMES,
-)
+from ssl_pdr.choices import EMBEDDED_ENCODER, NAMED_SETS, OF_OPTIONS, REGULARIZERS_WITHOUT_DIVERGENCE, REPORTERS
 from ssl_pdr.errors import ConfigError, unknown_name
 from ssl_pdr.files import is_there
 
@@ -338,21 +321,7 @@ _RULES: dict[str, _Rule] = {
         _POSITIVE,
     ),
 }
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "preset": tuple(PRESETS),
-    "radius_unit": RADIUS_UNITS,
-    "site": SITES,
-    "dropout": DROPOUTS,
-    "target_grad": TARGET_GRADS,
-    "search": SEARCHES,
-    "norm": NORMS,
-    "precision": PRECISIONS,
-    "split_strategy": STRATEGIES,
-    "split_documents": DOCUMENTS,
-    "long_documents": LONG_DOCUMENTS,
-    "task": TASK_NAMES,
-    "collapse": COLLAPSING,
-}
+_CHOICES = {"preset": tuple(PRESETS), **OF_OPTIONS}
 
 
 def file_name(data: str) -> str:

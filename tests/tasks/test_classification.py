@@ -37,7 +37,7 @@ def test_a_head_for_other_classes_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("says", "message"),
     [
-        ({"num_hidden_layers": 10**6}, r"has 1,000,000 layers in its config\.json; expected at most"),
+        ({"num_hidden_layers": 1001}, r"has 1,001 layers in its config\.json; expected at most 1,000"),
         (
             {"hidden_dropout_prob": 1.5},
             r"has hidden_dropout_prob = 1\.5 in its config\.json; expected a number from 0 to 1",
