@@ -83,4 +83,5 @@ lock: $(TOOLS)  ## Write requirements.lock anew: the versions of constraints.txt
 		--generate-hashes --only-binary :all: --no-emit-package torch --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
 audit: $(TOOLS)  ## Ask the index's advisories about every version that `make` installs
-	$(TOOLS)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+	grep -hoE '^[A-Za-z0-9._-]+==[^ ;]+' requirements.lock <(grep '^torch==' constraints.txt) > .venv-tools/installed.txt
+	$(TOOLS)/pip-audit --strict --disable-pip --no-deps --requirement .venv-tools/installed.txt

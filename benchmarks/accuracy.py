@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("set", choices=SETS)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     options = parser.parse_args()
-    quiet(verbose=False)
+    quiet()
     cells: list[dict[str, Any]] = []
     for wanted in SETS[options.set]():
         length = "" if "max_steps" in wanted else "_by_epochs"

@@ -144,7 +144,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__).parse_args(arguments)
     real_data()  # before anything is measured
-    quiet(verbose=False)
+    quiet()
     found = measure(SIZES[options.size])
     rows = [
         [

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ssl_pdr.choices import CLASSIFICATION, QUESTION_ANSWERING
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.splits import LabelSplit
 
@@ -36,12 +37,12 @@ def of_budget(split: LabelSplit, task: str | None) -> list[str]:
         []
     """
     counts = {"questions": len(split.labelled)}
-    if task == "classification":
+    if task == CLASSIFICATION:
         counts = {str(name): labelled for name, (labelled, _) in split.class_counts.items()}
     least = min(counts, key=lambda name: counts[name])
     if len(split.labelled) >= _FEW * len(counts) and counts[least] > 1:
         return []
-    kinds = f"{len(counts)} classes, {counts[least]} of {least!r}" if task == "classification" else "questions"
+    kinds = f"{len(counts)} classes, {counts[least]} of {least!r}" if task == CLASSIFICATION else "questions"
     return [
         f"few labels: {len(split.labelled)} labelled rows of {kinds}; scores may differ by many points between seeds: run several "
         f"(ssl-pdr curve, or --seed), or label at least {_FEW} of each"
@@ -55,7 +56,7 @@ def after_training(
     predictions: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[str]:
     """All that comes to light when a model is trained and evaluated; see the functions below for the arguments."""
-    held_back = of_balance(entries, split) if config.task == "classification" else []
+    held_back = of_balance(entries, split) if config.task == CLASSIFICATION else []
     return [*of_log(entries), *held_back, *of_predictions(predictions, config)]
 
 
@@ -128,7 +129,7 @@ def of_predictions(predictions: Mapping[str, Sequence[Mapping[str, Any]]], confi
         []
     """
     rows = predictions.get("in_domain", ())
-    if config.task == "question-answering" or config.reg == "none" or config.alpha == 0 or len(rows) < _ROWS:
+    if config.task == QUESTION_ANSWERING or config.reg == "none" or config.alpha == 0 or len(rows) < _ROWS:
         return []
     ((name, count),) = Counter(row["prediction"] for row in rows).most_common(1)
     right = sum(row["label"] == name for row in rows) / len(rows)

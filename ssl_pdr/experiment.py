@@ -15,6 +15,7 @@ from accelerate.utils import release_memory
 
 from ssl_pdr.baseline import tfidf_baseline
 from ssl_pdr.checkpoints import last_whole, step_of
+from ssl_pdr.choices import CLASSIFICATION
 from ssl_pdr.concerns import after_training
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.splits import LabelSplit
@@ -261,7 +262,7 @@ def _trained_and_evaluated(
 ) -> dict[str, Any]:
     began = time.perf_counter()
     trainer = processes.each(lambda: make_trainer(loaded, folder.checkpoints, processes))
-    with reporting(trainer, folder.path, step_of(checkpoint) if checkpoint else 0, processes):
+    with reporting(trainer, folder.path, step_of(checkpoint) if checkpoint else 0, processes, listener.warn):
         steps = fit(trainer, RunCallback(folder, listener, processes), checkpoint)
     trained = time.perf_counter()
     processes.lead(lambda: _save(loaded, folder))
@@ -328,7 +329,7 @@ def _evaluate(loaded: Loaded, trainer: PDRTrainer, listener: Listener, shelf: Sh
 
 
 def _baseline(loaded: Loaded, listener: Listener) -> dict[str, Scores]:
-    if loaded.config.task != "classification":
+    if loaded.config.task != CLASSIFICATION:
         return {}
     listener.stage("baseline: tf-idf and logistic regression")
     corpus, labelled = loaded.materials.corpus, loaded.materials.split.labelled.tolist()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.corpus import Corpus
 from ssl_pdr.data.splits import LabelSplit
@@ -36,7 +37,7 @@ class FeatureMaker:
         self.task = task
         self.tokenizer = tokenizer
         self.max_length = config.max_length
-        self.asks = config.task == "question-answering"
+        self.asks = config.task == QUESTION_ANSWERING
         self.windows = config.long_documents == "windows"
         self.data = data
         self.shelf = shelf

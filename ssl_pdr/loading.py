@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.concerns import of_budget
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.checks import overlap
@@ -108,7 +109,7 @@ def _sets(config: TrainConfig, materials: Materials, shelf: Shelf) -> list[Evalu
 def _look_at_sets(config: TrainConfig, materials: Materials) -> tuple[list[EvaluationSet], dict[str, int]]:
     """The sets, and how much of them is trained on."""
     parts = parts_of_corpus(materials.corpus)
-    label_names = [] if config.task == "question-answering" else materials.corpus.label_names
+    label_names = [] if config.task == QUESTION_ANSWERING else materials.corpus.label_names
     further = sets_of(config.eval_on or (), label_names, config, [part.name for part in parts])
     notes: dict[str, int] = {}
     trained = {"training texts": materials.corpus.keys["train"]}
@@ -117,7 +118,7 @@ def _look_at_sets(config: TrainConfig, materials: Materials) -> tuple[list[Evalu
         leaks = {
             f"{name} that are also in {one.name}": int(overlap(keys, one.keys).sum()) for name, keys in trained.items()
         }
-        if config.task == "question-answering":
+        if config.task == QUESTION_ANSWERING:
             shared = shared_passages(materials.corpus.train, one.rows)
             leaks[f"questions of {one.name} about passages that are trained on"] = shared
         notes |= {kind: count for kind, count in leaks.items() if count}

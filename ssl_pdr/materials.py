@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ssl_pdr.choices import CLASSIFICATION, QUESTION_ANSWERING
 from ssl_pdr.config import TrainConfig, option, uses_pool
 from ssl_pdr.data.collate import Mixture, mix
 from ssl_pdr.data.columns import Columns
@@ -88,7 +89,7 @@ def with_task(config: TrainConfig) -> TrainConfig:
         ConfigError: for data that are for another task than the one that is named.
     """
     config = _named_task(config)
-    if config.task == "question-answering":
+    if config.task == QUESTION_ANSWERING:
         given = {name: getattr(config, name) for name in ("text_column", "pair_column", "label_column", "label_map")}
         unread = [option(name) for name, value in given.items() if value is not None]
         unread += ["--long-documents windows"] if config.long_documents == "windows" else []
@@ -104,12 +105,12 @@ def with_task(config: TrainConfig) -> TrainConfig:
 def _named_task(config: TrainConfig) -> TrainConfig:
     if config.task is None:
         asks = config.text_column is None and holds_questions(config.data, reading_of(config))
-        return dataclasses.replace(config, task="question-answering" if asks else "classification")
-    given = "question-answering" if config.data in EMBEDDED_QUESTIONS else "classification"
+        return dataclasses.replace(config, task=QUESTION_ANSWERING if asks else CLASSIFICATION)
+    given = QUESTION_ANSWERING if config.data in EMBEDDED_QUESTIONS else CLASSIFICATION
     if config.data in (*EMBEDDED, *EMBEDDED_QUESTIONS) and given != config.task:
         raise ConfigError(f"{config.data} is for --task {given}, got --task {config.task}")
     if (
-        config.task == "classification"
+        config.task == CLASSIFICATION
         and config.text_column is None
         and holds_questions(config.data, reading_of(config))
     ):
@@ -127,7 +128,7 @@ def read_key(config: TrainConfig, *more: object) -> tuple[object, ...]:
 
 def corpus_of(config: TrainConfig, seed: int) -> Corpus:
     """The labelled data of a configuration that names its task; `seed` decides which rows are held out."""
-    if config.task == "question-answering":
+    if config.task == QUESTION_ANSWERING:
         return load_question_corpus(
             config.data,
             evaluation=config.eval,
@@ -154,7 +155,7 @@ def corpus_of(config: TrainConfig, seed: int) -> Corpus:
 
 def corpora_of(config: TrainConfig, corpus: Corpus | None) -> list[UnlabelledCorpus]:
     """The unlabelled corpora of a configuration that names its task."""
-    if config.task == "question-answering" and corpus is not None:
+    if config.task == QUESTION_ANSWERING and corpus is not None:
         if config.stream:
             raise ConfigError("--stream reads texts, not questions; leave it out")
         return load_unlabelled_questions(config.unlabelled or (), corpus, reading_of(config))
@@ -174,13 +175,13 @@ def split_of(config: TrainConfig, corpus: Corpus) -> LabelSplit:
         per_class=config.labelled_per_class,
         groups=list(corpus.train["group"]) if config.split_strategy == "group" else None,
         data_hash=corpus.train_hash,
-        classes=1 if config.task == "question-answering" else 2,
+        classes=1 if config.task == QUESTION_ANSWERING else 2,
     )
 
 
 def task_of(config: TrainConfig, corpus: Corpus) -> Task:
     """The task of a configuration that names it."""
-    if config.task == "classification":
+    if config.task == CLASSIFICATION:
         return SequenceClassification(corpus.label_names)
     return QuestionAnswering(
         no_answer=len(corpus.label_names) > UNANSWERABLE,
@@ -221,7 +222,7 @@ def prepare(config: TrainConfig, listener: Listener, shelf: Shelf | None = None)
     task = task_of(config, corpus)
     listener.stage("tokenizing")
     tokenizer = shelf.take("tokenizer", (config.model, config.task), lambda: load_tokenizer(config.model))
-    if config.task == "question-answering":
+    if config.task == QUESTION_ANSWERING:
         tokenizer.padding_side = tokenizer.truncation_side = "right"  # positions are counted from the left
     rows = [corpus.fingerprint, seed, config.eval_frac, config.limit]
     maker = FeatureMaker(config, task, tokenizer, json.dumps(rows), shelf)

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from ssl_pdr.alignment import NO_CLASSES, check_alignment
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.divergences import get_divergence
 from ssl_pdr.errors import ConfigError
@@ -59,7 +60,7 @@ def build_regularizer(config: TrainConfig) -> Regularizer | None:
     get_divergence(config.div)  # a name that does not exist is an error, whether it is used or not
     regularizer = None if config.reg == "none" else _build(config)
     check_alignment(config.align, regularizer if config.alpha > 0 else None)
-    if config.align and config.task == "question-answering":
+    if config.align and config.task == QUESTION_ANSWERING:
         raise ConfigError(NO_CLASSES)
     return regularizer
 
@@ -75,7 +76,7 @@ def _build(config: TrainConfig) -> Regularizer:
     regularizer = cls(**{name: value for name, value in options.items() if name in taken})
     if config.preset == "published-code":
         _as_published(regularizer)
-    if config.task == "question-answering":
+    if config.task == QUESTION_ANSWERING:
         _for_answers(regularizer, config)
     return regularizer
 

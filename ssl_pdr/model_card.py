@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.data.sources import source_name
 from ssl_pdr.files import atomic_write
 from ssl_pdr.printing import one_line
@@ -75,7 +76,7 @@ def model_card(folder: Path, result: dict[str, Any]) -> None:
     """
     config, budget = result["config"], result["budget"]
     method = config["reg"] if result["objective"]["divergence"] is None else f"{config['reg']} with {config['div']}"
-    asks = config["task"] == "question-answering"
+    asks = config["task"] == QUESTION_ANSWERING
     threshold = result.get("null_threshold")
     null = (
         ""

@@ -69,7 +69,9 @@ class ReportedArguments(TrainingArguments):
 
 
 @contextmanager
-def reporting(trainer: Any, folder: Path, step: int, processes: Processes) -> Iterator[None]:
+def reporting(
+    trainer: Any, folder: Path, step: int, processes: Processes, warn: Callable[[str], object]
+) -> Iterator[None]:
     """While open, the integrations of a trainer write into a run's folder, and go on there where the run goes on.
 
     Args:
@@ -78,6 +80,7 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes) -> It
         step: optimizer steps that the run has taken: at 0 what an earlier run reported is removed, later on the steps that were
             lost are.
         processes: of the run.
+        warn: told of one that could not be closed; the training that it was told of is done, and is not lost for that.
 
     Raises:
         ConfigError: where one of them cannot be reached.
@@ -89,7 +92,9 @@ def reporting(trainer: Any, folder: Path, step: int, processes: Processes) -> It
             processes.lead(lambda: _clear(folder))
         for name, place in _PLACES.items():
             if name in trainer.args.report_to:
-                processes.lead(lambda name=name, place=place: _open(stack, name, place(trainer, folder, step)))  # type: ignore[misc]
+                processes.lead(
+                    lambda name=name, place=place: _open(stack, name, place(trainer, folder, step), warn)  # type: ignore[misc]
+                )
         try:
             yield
         finally:  # it is told of training alone; what is predicted later would find it closed
@@ -128,11 +133,19 @@ def _flat(name: str, scores: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield inner, float(value)
 
 
-def _open(stack: ExitStack, name: str, place: AbstractContextManager[_Tell]) -> None:
+def _open(stack: ExitStack, name: str, place: AbstractContextManager[_Tell], warn: Callable[[str], object]) -> None:
     try:
-        stack.enter_context(place)
+        place.__enter__()
     except Exception as error:
         raise _unreachable(name, error) from error
+
+    def close(*raised: Any) -> None:
+        try:
+            place.__exit__(*raised)
+        except Exception as error:  # noqa: BLE001  # not what ended the training: `place` lets that through
+            warn(f"what was reported last may be missing: {_unreachable(name, error)}")
+
+    stack.push(close)
 
 
 def _unreachable(name: str, error: Exception) -> ConfigError:

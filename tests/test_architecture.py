@@ -22,6 +22,7 @@ LAYERS = [
         "metrics",
         "registry",
         "files",
+        "imports",
         "interrupts",
         "arrays",
         "printing",

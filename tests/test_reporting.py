@@ -125,6 +125,33 @@ def test_a_tracker_that_fails_in_closing_costs_no_result(
     )
 
 
+def test_a_tracker_that_fails_in_closing_after_the_training_costs_no_training(
+    run: Run, basic: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Trainer closes it first; a library that flushes a second time may fail then."""
+    pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
+    from torch.utils.tensorboard import SummaryWriter
+
+    real, closed = SummaryWriter.close, []
+
+    def full(self: SummaryWriter) -> None:
+        real(self)
+        closed.append(self)
+        if len(closed) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "close", full)
+    code, _, err = run(*basic, *SHORT[:-1], "--report-to", "tensorboard")
+    assert code == 0, err
+    assert closed[0] is closed[1]
+    assert (
+        "what was reported last may be missing: --report-to tensorboard: [Errno 28] No space left on device (OSError)"
+        in " ".join(err.split())
+    )
+    assert (tmp_path / "run" / "result.json").is_file()
+    assert events(tmp_path / "run").Scalars("eval/in_domain/accuracy")
+
+
 def test_names_of_scores_are_those_that_every_tracker_takes(tmp_path: Path) -> None:
     values = dict(_flat("eval", {"films [neg]": {"f1": 0.5, "n": 3, "what": "text"}, "é/x": {"em": 1}}))
     assert values == {"eval/films _neg_/f1": 0.5, "eval/films _neg_/n": 3.0, "eval/é_x/em": 1.0}

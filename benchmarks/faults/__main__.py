@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30, help="of the part `soak`")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    quiet(verbose=False)
+    quiet()
     failures = []
     with tempfile.TemporaryDirectory(prefix="ssl_pdr_faults_") as place:
         scene = Scene(World.make(Path(place)))

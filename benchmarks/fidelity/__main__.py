@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.fidelity.questions import BASE, CONTROLS, QUESTIONS, methods
 from benchmarks.report import real_data, show
 from ssl_pdr.cli.curve_view import CurveView
-from ssl_pdr.cli.live import quiet
+from ssl_pdr.cli.live import libraries
 from ssl_pdr.config import make_config
 from ssl_pdr.curves.grid import Grid, Method
 from ssl_pdr.curves.store import CurveFolder, read_curve
@@ -115,9 +115,9 @@ def main() -> None:
     setting = (options.steps, options.batch, options.lr)
     folder = options.output / place(options.data, *setting)
     if not options.show:
-        quiet(verbose=False)
-        from ssl_pdr.curves.engine import make_curve, make_plan
-        from ssl_pdr.curves.local import LocalPool
+        with libraries(verbose=False):
+            from ssl_pdr.curves.engine import make_curve, make_plan
+            from ssl_pdr.curves.local import LocalPool
 
         plan = make_plan(grid(options.data, tuple(options.only), options.seeds, *setting))
         with CurveView(plan.grid, options.jobs, enabled=True) as view:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -23,6 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ssl_pdr.imports import in_one_go
 
 ROOM = (
     3 * 2**30
@@ -235,7 +236,7 @@ def import_all() -> None:
 
     from ssl_pdr.cli.live import quiet
 
-    quiet(verbose=False)  # as every command does before it imports transformers
+    quiet()  # as every command does before it imports transformers
     for name in (
         *(
             "evaluation",
@@ -269,10 +270,8 @@ def import_all() -> None:
 
 
 if __name__ == "__main__":
-    if "light" in sys.argv:
-        pass
-    else:
-        import_all()
-    gc.freeze()
+    with in_one_go():
+        if "light" not in sys.argv:
+            import_all()
     if work := serve():
         _leave(_obey(work))

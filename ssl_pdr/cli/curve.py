@@ -159,11 +159,11 @@ def curve_command(
     if engine not in _ENGINES:
         raise unknown_name("engine", engine, _ENGINES)
 
-    from ssl_pdr.cli.live import LiveView, quiet
+    from ssl_pdr.cli.live import LiveView, libraries
 
-    quiet(verbose=verbose)
-    from ssl_pdr.curves.engine import make_plan
-    from ssl_pdr.curves.grid_file import make_grid
+    with libraries(verbose=verbose):
+        from ssl_pdr.curves.engine import make_plan
+        from ssl_pdr.curves.grid_file import make_grid
 
     folder = Path(values.pop("output", None) or _default_output(values["base"]))
     pool, workers = _pool(engine, values.pop("jobs", None))

@@ -32,14 +32,14 @@ def data_command(
     labelled = "data" in options or "unlabelled" not in options
     config = make_config(options).resolved()
 
-    from ssl_pdr.cli.live import LiveView, printable, quiet
+    from ssl_pdr.cli.live import LiveView, libraries, printable
 
-    quiet(verbose=False)
-    from ssl_pdr import materials
-    from ssl_pdr.data.checks import inspect_corpus
-    from ssl_pdr.data.question_corpus import as_texts
-    from ssl_pdr.data.tables import Table
-    from ssl_pdr.tasks.base import load_tokenizer
+    with libraries(verbose=False):
+        from ssl_pdr import materials
+        from ssl_pdr.data.checks import inspect_corpus
+        from ssl_pdr.data.question_corpus import as_texts
+        from ssl_pdr.data.tables import Table
+        from ssl_pdr.tasks.base import load_tokenizer
 
     with LiveView(enabled=not as_json) as view:
         view.stage("reading the data")

@@ -40,7 +40,7 @@ def doctor_command(
     as_json: AsJson = False,
 ) -> None:
     """Check the environment, the embedded default, and what each dtype makes of the noise at this radius, and of R."""
-    from ssl_pdr.cli.live import quiet
+    from ssl_pdr.cli.live import libraries
     from ssl_pdr.config import make_config
     from ssl_pdr.errors import ConfigError
 
@@ -49,15 +49,15 @@ def doctor_command(
             f"--reg: got {reg!r}, expected one of: {', '.join(_REGULARIZERS)}, which add noise to any row"
         )
     config = make_config({"model": model, "preset": preset, "radius": radius, "site": site, "reg": reg}).resolved()
-    quiet(verbose=False)
-    import torch
+    with libraries(verbose=False):
+        import torch
 
-    from ssl_pdr.diagnostics import resolution
-    from ssl_pdr.methods import build_regularizer
-    from ssl_pdr.provenance import machine, versions
-    from ssl_pdr.regularizers import RPT
-    from ssl_pdr.tasks.base import fit_together, load_tokenizer
-    from ssl_pdr.tasks.classification import SequenceClassification
+        from ssl_pdr.diagnostics import resolution
+        from ssl_pdr.methods import build_regularizer
+        from ssl_pdr.provenance import machine, versions
+        from ssl_pdr.regularizers import RPT
+        from ssl_pdr.tasks.base import fit_together, load_tokenizer
+        from ssl_pdr.tasks.classification import SequenceClassification
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = load_tokenizer(config.model)

@@ -70,12 +70,12 @@ def evaluate_command(
         if plot is not None:
             raise ConfigError(f"--plot draws the drop from a run's in-domain score; {source} is no run, leave it out")
 
-    from ssl_pdr.cli.live import LiveView, printable, quiet, scores_table
+    from ssl_pdr.cli.live import LiveView, libraries, printable, scores_table
 
-    quiet(verbose=False)
-    from ssl_pdr.evaluation import evaluate_model
-    from ssl_pdr.report.figures import check_plot
-    from ssl_pdr.report.relative_drop import draw_relative_drops
+    with libraries(verbose=False):
+        from ssl_pdr.evaluation import evaluate_model
+        from ssl_pdr.report.figures import check_plot
+        from ssl_pdr.report.relative_drop import draw_relative_drops
 
     if plot is not None:
         check_plot(plot)

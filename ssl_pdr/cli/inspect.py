@@ -29,13 +29,13 @@ def inspect_command(
     as_json: AsJson = False,
 ) -> None:
     """Check a run against the theory: Eq. 7, VAT's bound on the Jacobian, its norms, the share of dropout."""
-    from ssl_pdr.cli.live import LiveView, quiet
+    from ssl_pdr.cli.live import LiveView, libraries
 
-    quiet(verbose=False)
-    from ssl_pdr.report.figures import check_plot
-    from ssl_pdr.report.inspection import inspect_run
-    from ssl_pdr.report.theory_plot import plot_inspection
-    from ssl_pdr.run_folder import RunFolder
+    with libraries(verbose=False):
+        from ssl_pdr.report.figures import check_plot
+        from ssl_pdr.report.inspection import inspect_run
+        from ssl_pdr.report.theory_plot import plot_inspection
+        from ssl_pdr.run_folder import RunFolder
 
     RunFolder(run).read_finished()
     figure = run / "inspect.svg" if plot is None else plot

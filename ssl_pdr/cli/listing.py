@@ -12,18 +12,18 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List divergences, regularizers, tasks, data and models."""
-    from ssl_pdr.cli.live import quiet
+    from ssl_pdr.cli.live import libraries
 
-    quiet(verbose=False)
-    from rich.console import Console
-    from rich.table import Table
+    with libraries(verbose=False):
+        from rich.console import Console
+        from rich.table import Table
 
-    from ssl_pdr.choices import EMBEDDED_ENCODER, TASK_NAMES
-    from ssl_pdr.config import PRESETS
-    from ssl_pdr.data.catalogue import NAMED
-    from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
-    from ssl_pdr.divergences import get_divergence, list_divergences
-    from ssl_pdr.regularizers import get_regularizer, list_regularizers
+        from ssl_pdr.choices import EMBEDDED_ENCODER, TASK_NAMES
+        from ssl_pdr.config import PRESETS
+        from ssl_pdr.data.catalogue import NAMED
+        from ssl_pdr.data.sources import EMBEDDED, EMBEDDED_QUESTIONS
+        from ssl_pdr.divergences import get_divergence, list_divergences
+        from ssl_pdr.regularizers import get_regularizer, list_regularizers
 
     divergences = {name: get_divergence(name) for name in list_divergences()}
     regularizers = {name: (get_regularizer(name).__doc__ or "").partition("\n")[0] for name in list_regularizers()}

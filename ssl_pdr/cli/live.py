@@ -6,7 +6,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from ssl_pdr.choices import REGULARIZERS_WITHOUT_DIVERGENCE, TFIDF
+from ssl_pdr.imports import in_one_go
 from ssl_pdr.printing import one_line
 from ssl_pdr.report.curve_style import method_label, metric_label, part_label
 
@@ -29,11 +31,19 @@ def printable(text: str) -> str:
     return escape(one_line(text))
 
 
-def quiet(*, verbose: bool) -> None:
-    """Silence the libraries (not their errors) unless `verbose`; before they are imported."""
-    if verbose:
-        logging.basicConfig(level=logging.INFO)
-        return
+@contextmanager
+def libraries(*, verbose: bool) -> Iterator[None]:
+    """Import the large libraries inside: it takes less time there, and they are silent (but for errors) unless `verbose`."""
+    with in_one_go():
+        if verbose:
+            logging.basicConfig(level=logging.INFO)
+        else:
+            quiet()
+        yield
+
+
+def quiet() -> None:
+    """Silence the libraries (not their errors); before they are imported, if possible."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

@@ -91,10 +91,10 @@ def reproduce_command(
     if not plan.runs:
         raise ConfigError("no run is left: the rows that were asked for are of another model; leave out --model")
 
-    from ssl_pdr.cli.live import LiveView, quiet
+    from ssl_pdr.cli.live import LiveView, libraries
 
-    quiet(verbose=verbose)
-    from ssl_pdr.paper.reproduce import reproduce
+    with libraries(verbose=verbose):
+        from ssl_pdr.paper.reproduce import reproduce
 
     with LiveView(enabled=not as_json) as view:
         content = reproduce(plan, view)

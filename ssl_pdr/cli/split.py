@@ -26,10 +26,10 @@ def split_command(
     if output.exists() and not overwrite:
         raise OutputError(f"{output} is there already; add --overwrite, or choose another --output")
 
-    from ssl_pdr.cli.live import printable, quiet
+    from ssl_pdr.cli.live import libraries, printable
 
-    quiet(verbose=False)
-    from ssl_pdr import materials
+    with libraries(verbose=False):
+        from ssl_pdr import materials
 
     config = materials.with_task(config)
     corpus = materials.corpus_of(config, config.seed)

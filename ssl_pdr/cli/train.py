@@ -54,11 +54,11 @@ def train_command(
     else:
         config = _configuration(recipe, set_ or [], options)
 
-    from ssl_pdr.cli.live import LiveView, quiet, show_dry_run, show_result
+    from ssl_pdr.cli.live import LiveView, libraries, show_dry_run, show_result
 
-    quiet(verbose=verbose)
-    from ssl_pdr import experiment, materials
-    from ssl_pdr.methods import build_regularizer
+    with libraries(verbose=verbose):
+        from ssl_pdr import experiment, materials
+        from ssl_pdr.methods import build_regularizer
 
     if dry_run and not speaks():
         return

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from transformers import set_seed
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.config import TrainConfig, make_config
 from ssl_pdr.curves.compute import Costs
 from ssl_pdr.curves.grid import Cell, Facts, Grid, cells_of
@@ -113,7 +114,7 @@ def make_plan(grid: Grid, shelf: Shelf | None = None) -> Plan:
 
 def _check_parts(grid: Grid, base: TrainConfig, corpus: Corpus, shelf: Shelf) -> None:
     """Refuse to choose by, or to tell, a part that is not evaluated on."""
-    label_names = [] if base.task == "question-answering" else corpus.label_names
+    label_names = [] if base.task == QUESTION_ANSWERING else corpus.label_names
     parts = list(corpus.evaluation)
     further = shelf.take("parts", read_key(base), lambda: sets_of(base.eval_on or (), label_names, base, parts))
     names = [*parts, *(one.name for one in further)]
@@ -124,7 +125,7 @@ def _check_parts(grid: Grid, base: TrainConfig, corpus: Corpus, shelf: Shelf) ->
 
 def _facts(config: TrainConfig, corpus: Corpus, others: bool, shelf: Shelf) -> Facts:
     """How many labelled rows a run takes from, and whether it has any without a label."""
-    if config.task == "question-answering":  # rows are windows, and one without the answer has no label
+    if config.task == QUESTION_ANSWERING:  # rows are windows, and one without the answer has no label
         made = prepare(dataclasses.replace(config, reg="rdrop"), Silent(), shelf)
         return Facts(len(made.labelled), made.unlabelled is not None)
     split = split_of(config, corpus)

@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ssl_pdr.curves.grid import Cell
-from ssl_pdr.curves.worker import failed, serve
+from ssl_pdr.curves.serving import serve
+from ssl_pdr.curves.worker import failed
 
 TRIES = 2  # of a cell whose worker dies
 PATIENCE = 10.0  # seconds that workers have to end by themselves

@@ -1,17 +1,14 @@
-"""What runs cells: in this process, and as a process of its own that lives for many of them."""
+"""What runs cells, one after another."""
 
 from __future__ import annotations
 
-import os
-import signal
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from ssl_pdr.curves.grid import Cell
 from ssl_pdr.curves.store import FAILED, FINISHED
 from ssl_pdr.errors import PDRError
+from ssl_pdr.imports import in_one_go
 from ssl_pdr.model_card import without_places
 from ssl_pdr.progress import Silent
 from ssl_pdr.shelf import Shelf
@@ -31,10 +28,6 @@ class _Steps(Silent):
         self.tell(step, steps)
 
 
-class _Ended(BaseException):
-    """Nobody wants the rest: no failure of the cell, so no `Exception`."""
-
-
 class Worker:
     """Runs cells one after another; data, features and weights are read once.
 
@@ -43,10 +36,14 @@ class Worker:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        import torch
+        with in_one_go():
+            import torch
+
+            from ssl_pdr.experiment import measure
 
         if threads is not None:
             torch.set_num_threads(threads)
+        self._measure = measure
         self.shelf = Shelf()
 
     def run(self, cell: Cell, tell: Callable[[int, int], object] = _SILENT.step) -> dict[str, Any]:
@@ -56,10 +53,8 @@ class Worker:
             cell: to run.
             tell: told of every step, and of how many there are.
         """
-        from ssl_pdr.experiment import measure
-
         try:
-            result = measure(cell.config, _Steps(tell), shelf=self.shelf, baseline=cell.config.reg == "none")
+            result = self._measure(cell.config, _Steps(tell), shelf=self.shelf, baseline=cell.config.reg == "none")
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cells go on
             return failed(cell, str(error) if isinstance(error, PDRError) else f"{type(error).__name__}: {error}")
         return _finished(cell, result)
@@ -95,33 +90,3 @@ def _finished(cell: Cell, result: dict[str, Any]) -> dict[str, Any]:
 
 def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
-
-
-def serve(connection: Any, threads: int, device: int | None) -> None:
-    """The life of a worker's process: a cell comes, steps and its content go; None ends it, after a step at the latest.
-
-    Args:
-        connection: a pipe to who asks.
-        threads: of PyTorch.
-        device: number of the GPU that it uses alone; None leaves it to PyTorch.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
-    if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
-    warnings.filterwarnings("ignore")
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    worker = Worker(threads)
-
-    def tell(step: int, steps: int) -> None:
-        connection.send(("step", (step, steps)))
-        if connection.poll():  # while a cell is running there is one thing to be told
-            raise _Ended
-
-    with suppress(_Ended, EOFError, ConnectionError):  # or who asks is gone
-        while (cell := connection.recv()) is not None:
-            connection.send(("ended", worker.run(cell, tell)))

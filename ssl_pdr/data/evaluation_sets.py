@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from ssl_pdr.choices import CLASSIFICATION, QUESTION_ANSWERING
 from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.checks import Keys
 from ssl_pdr.data.columns import Columns, Problems
@@ -109,7 +110,7 @@ def for_the_other_task(name: str, *, asks: bool) -> DataError:
         >>> print(for_the_other_task("a.csv", asks=False))
         a.csv holds texts, the model is one for question-answering; leave it out
     """
-    holds, task = ("questions", "classification") if asks else ("texts", "question-answering")
+    holds, task = ("questions", CLASSIFICATION) if asks else ("texts", QUESTION_ANSWERING)
     return DataError(f"{name} holds {holds}, the model is one for {task}; leave it out")
 
 
@@ -141,7 +142,7 @@ def read_evaluation(
         DataError: in one line, for whatever is wrong with the data, and for labels that the model does not know.
     """
     named = find_named(source)
-    task = "classification" if label_names else "question-answering"
+    task = CLASSIFICATION if label_names else QUESTION_ANSWERING
     if named is not None and named.task != task:
         raise DataError(f"{source} is a set for {named.task}, the model is one for {task}; leave it out")
     part = named.evaluation if named else evaluation_part(source, reading) or "train"

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from ssl_pdr.choices import QUESTION_ANSWERING
 from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.checks import Keys, duplicates, overlap
 from ssl_pdr.data.columns import Problems
@@ -39,7 +40,7 @@ def holds_questions(source: Source, reading: Reading) -> bool:
     if isinstance(source, str) and source in (*EMBEDDED, *EMBEDDED_QUESTIONS):
         return source in EMBEDDED_QUESTIONS
     if (named := find_named(source)) is not None:
-        return named.task == "question-answering"
+        return named.task == QUESTION_ANSWERING
     first = next(iter(raw_rows(source, reading, Counter())), None)
     return first is not None and {"question", "context"} <= set(first[1]) and not {"label", "labels"} & set(first[1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ssl_pdr.choices import CLASSIFICATION
 from ssl_pdr.config import TrainConfig
 from ssl_pdr.data.catalogue import find_named
 from ssl_pdr.data.evaluation_sets import set_name
@@ -38,7 +39,7 @@ def look_at_sets(config: TrainConfig) -> LookedAt:
     missing: dict[str, str] = {}
     config = with_task(config) if specs else config
     try:
-        classes = _classes(config) if specs and config.task == "classification" else ()
+        classes = _classes(config) if specs and config.task == CLASSIFICATION else ()
     except DataError:
         return LookedAt({}, {})
     for spec in specs:
