@@ -52,7 +52,7 @@ bench: setup  ## Measure what a training step costs
 faults: setup  ## Kill, starve and cut off real runs, and see that nothing is lost
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
-fuzz: setup  ## Give the command line more than a thousand bad inputs
+fuzz: setup  ## Give the command line more than two thousand bad inputs
 	$(BIN)/python -m benchmarks.fuzz --jobs 2
 
 clean:  ## Remove what the other targets made

@@ -66,6 +66,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         *(f"{RANDOM},{way}" for way in ("ratio=0", "ratio=3", "align=0.97")),
         f"{ADVERSARIAL},align=0.97",
     ),
+    "unlabelled rows": (f"{RANDOM},ratio=0", f"{RANDOM},ratio=3"),
     "small weight": tuple(_with(method, alpha=0.3) for method in ("rdrop:kl", "vat:kl", "vat:shl")),
     "divergence, equal weight": tuple(f"vat:{div}" for div in DIVERGENCES),
     "divergence, matched weight": tuple(
