@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Balance(TrainerCallback):
     """
 
     def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
+        self._trainer = weakref.proxy(trainer)  # it holds this
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure, where it is time to."""
@@ -45,6 +46,7 @@ class Balance(TrainerCallback):
 
     def _measured(self, loader: Any, device: torch.device) -> float:
         """The ratio on the first batch of the epoch; NaN where that has no label."""
+        self._trainer.model.train()  # as the step does that follows; a model as it was loaded, or evaluated, has no dropout
         rows = loader.collate_fn(loader.dataset.take(next(iter(loader.batch_sampler))))
         if not bool(is_labelled(rows["labels"]).any()):
             return math.nan

@@ -369,6 +369,8 @@ def _train(
             report_to="none",
             disable_tqdm=not verbose,
         )
+        # An estimator uses one device, as its users cannot start it under a launcher: the first GPU, however many there are.
+        args._n_gpu = min(args.n_gpu, 1)
         trainer = PDRTrainer(
             model,
             args,

@@ -54,6 +54,9 @@ class Divergence:
     generator: Callable[[Any], Any] | None = None
     form: Form = "log_q"
 
+    def __reduce__(self) -> tuple[Callable[[str], Divergence], tuple[str]]:
+        return get_divergence, (self.name,)  # formulas may be no functions that pickle knows
+
     def __call__(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """The divergence of each row from log-probabilities.
 

@@ -116,7 +116,8 @@ def available_sites(model: nn.Module) -> dict[str, Site]:
     name = next(name for name, module in model.named_modules() if module is token)
     parent_name = name.rpartition(".")[0]
     children = dict(model.get_submodule(parent_name).named_children())
-    tables = [child for child in children.values() if isinstance(child, nn.Embedding)]
+    # That of the tokens may be an adapter around one, as PEFT has it.
+    tables = [child for child in children.values() if child is token or isinstance(child, nn.Embedding)]
     norm = _first(children, lambda m: type(m).__name__.endswith("Norm"))
     dropout = _first(children, lambda m: isinstance(m, nn.Dropout))
 
@@ -125,7 +126,11 @@ def available_sites(model: nn.Module) -> dict[str, Site]:
 
     sites = {"word": Site("word", name, "output")}
     # An embedding module holds tables, norms, dropout and at most a projection; a whole model holds layers.
-    if parent_name and norm and all(_belongs_to_embeddings(*child) for child in children.items()):
+    if (
+        parent_name
+        and norm
+        and all(child is token or _belongs_to_embeddings(called, child) for called, child in children.items())
+    ):
         sites["output"] = Site("output", parent_name, "output")
         if len(tables) > 1:
             sites["sum"] = Site("sum", path(norm), "input")

@@ -53,7 +53,9 @@ class StepSums:
         self._totals[name] = self._totals.get(name, torch.zeros((), dtype=torch.float64)) + value
 
     def drain(self, trainer: PDRTrainer) -> dict[str, float]:
-        """Means over the steps and over all processes; starts anew."""
+        """Means over the steps and over all processes, of which there may be none; starts anew."""
+        if not self._counts:
+            return {}
         self._gather(trainer)
         totals, counts, measured = self._totals, list(self._counts.values()), self._measured
         self.__init__()  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import weakref
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
+from ssl_pdr.alignment import Marginals
 from ssl_pdr.data.collate import FAILURE, MixedCollator, Mixture, mix
 from ssl_pdr.data.mixing import ShardedBatchSampler
 from ssl_pdr.data.streams import StreamError
 from ssl_pdr.diagnostics import rounding
 from ssl_pdr.errors import ConfigError, NonFiniteLossError
 from ssl_pdr.objective import Counts, LossParts, Objective
+from ssl_pdr.outputs import row_weights
 from ssl_pdr.processes import started
 from ssl_pdr.regularizers import Regularizer
 from ssl_pdr.sites import unwrap
@@ -34,7 +37,7 @@ class PDRTrainer(Trainer):
     unlabelled together, of exact composition (see `MixedBatchSampler`).
 
     Args:
-        model: a model whose output has `.logits`, or `.start_logits` and `.end_logits`.
+        model: a model whose output has `.logits`, or `.start_logits` and `.end_logits`; None with `model_init`.
         args: training arguments. `logging_nan_inf_filter` is turned off: a loss that is not finite is an error here.
         train_dataset: labelled rows, tokenized, with `labels`, and for answers `passage` (see `read_logits`); a `Mixture` of several such data sets.
         unlabelled_dataset: tokenized rows; an `IterableDataset` or a `Stream`, which need a number as `ratio`; a `Mixture`
@@ -47,11 +50,13 @@ class PDRTrainer(Trainer):
         zero_noise_every: after how many optimizer steps to measure what is in R beside noise, two more forward passes; 0 for never:
             R without noise (`r_zero_noise`); the size of the noise that the dtype realises (`noise_norm`) and the share of it that is
             noise (`noise_kept`); R by rounding alone (`r_rounding`), and the share of R above that (`r_above_rounding`).
-        **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, `processing_class`, `callbacks`, …).
+        **kwargs: as `transformers.Trainer` takes them (`eval_dataset`, for answers with `start_positions` and `end_positions`;
+            `processing_class`, `callbacks`, …).
 
     Raises:
-        ConfigError: for several visible GPUs without a launcher, an α that is negative or not finite, or an alignment that means
-            nothing to the regularizer.
+        ConfigError: for several visible GPUs without a launcher, an α that is negative or not finite, an alignment that means
+            nothing to the regularizer, or what would give another loss or another batch (`label_smoothing_factor`,
+            `compute_loss_func`, `auto_find_batch_size`).
         NonFiniteLossError: while training, naming the part of the loss that is not finite; the last checkpoint stays.
         StreamError: at the end of a training that a stream cut short by ending or failing; a checkpoint is saved first,
             unless `save_strategy` is "no".
@@ -67,7 +72,7 @@ class PDRTrainer(Trainer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | None,
         args: TrainingArguments,
         *,
         train_dataset: Any,
@@ -79,7 +84,8 @@ class PDRTrainer(Trainer):
         zero_noise_every: int = 50,
         **kwargs: Any,
     ) -> None:
-        _check_parallelism(model, args)
+        _check_parallelism(args)
+        _check_loss(args, kwargs.get("compute_loss_func"))
         if args.n_gpu > 1:
             raise ConfigError(
                 f"{args.n_gpu} GPUs are visible to one process, which would wrap the model in nn.DataParallel; "
@@ -94,12 +100,14 @@ class PDRTrainer(Trainer):
             if hasattr(args, name):
                 setattr(args, name, {**(getattr(args, name) or {}), "use_reentrant": False})
         super().__init__(model=model, args=args, train_dataset=train_dataset, **kwargs)
+        _check_whole(self.model)
         self.unlabelled_dataset = unlabelled_dataset
         self.objective = Objective(regularizer, alpha, align)
         self.ratio = ratio
         self.zero_noise_every = zero_noise_every
         self._failure: str | None = None
-        self._counts = Counts(0, 0)
+        self._counts: Counts | None = None  # of the optimizer step under way
+        self._repeats = False  # whether a row may come again within an epoch
         self._sums = StepSums()
         self.add_callback(_Progress(self))
 
@@ -109,11 +117,12 @@ class PDRTrainer(Trainer):
         rows, batches = mix(
             self.train_dataset,
             self.unlabelled_dataset,
-            {*inspect.signature(unwrap(self.model).forward).parameters, "passage"},
+            self._columns(),
             args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
             self.ratio,
             args.seed if args.data_seed is None else args.data_seed,
         )
+        self._repeats = batches.repeats
         return DataLoader(
             rows,
             batch_sampler=ShardedBatchSampler(
@@ -129,6 +138,15 @@ class PDRTrainer(Trainer):
             or (batches.n_streams > 0 and args.dataloader_num_workers > 0),
             prefetch_factor=args.dataloader_prefetch_factor,
         )
+
+    def _columns(self) -> set[str] | None:
+        """What the model takes, and `passage`; None for all columns."""
+        inner: Any = unwrap(self.model)
+        if hasattr(inner, "get_base_model"):  # an adapter of PEFT, whose own signature leaves names out
+            inner = inner.get_base_model()
+        parameters = inspect.signature(inner.forward).parameters.values()
+        names = {one.name for one in parameters if one.kind is not one.VAR_KEYWORD}
+        return {*names, "passage"} if names and self.args.remove_unused_columns else None
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """The micro-batches of one optimizer step; counts its labelled and all rows over all processes."""
@@ -158,6 +176,8 @@ class PDRTrainer(Trainer):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(str(self.args.output_dir)) or True
         self._sums = StepSums()
+        if self.objective.marginals is not None:
+            self.objective.marginals = Marginals(self.objective.marginals.decay)
         if isinstance(resume_from_checkpoint, (str, os.PathLike)):
             self._sums.load(Path(resume_from_checkpoint), self)
             if self.objective.marginals is not None:
@@ -166,6 +186,7 @@ class PDRTrainer(Trainer):
             outcome = super().train(resume_from_checkpoint, *args, **kwargs)
         finally:  # data workers would live on until somebody collects the loader
             self.callback_handler.train_dataloader = None
+            self._counts = None
         if self._failure is not None:
             raise StreamError(f"training stopped at step {self.state.global_step}: {self._failure}")
         return outcome
@@ -184,18 +205,22 @@ class PDRTrainer(Trainer):
     ) -> Any:
         """The objective while training; the model's own loss in evaluation, which runs without gradients.
 
-        While training it may have differentiated the cross-entropy when it returns (see `Objective`), unless it is overridden.
+        While training it may have differentiated the cross-entropy when it returns (see `Objective`), unless it or `training_step` is
+        overridden. Outside of an optimizer step the batch is taken for the whole of one, and nothing is logged.
         """
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self._counts is None:
+            parts = self.objective(model, inputs)
+            return (parts.loss, {"logits": parts.logits}) if return_outputs else parts.loss
         # Distributed training averages gradients over processes; the objective's counts are global already.
         world = self.args.world_size
-        # Whoever overrides this method may do something to the loss, and has to get all of it.
-        alone = type(self).compute_loss is PDRTrainer.compute_loss
+        # Whoever overrides one of these may do something to the loss, and has to get all of it.
+        alone = (type(self).compute_loss, type(self).training_step) == (PDRTrainer.compute_loss, Trainer.training_step)
         early = (lambda loss: self.accelerator.backward(loss * world)) if alone else None
         parts = self.objective(model, inputs, self._counts, backward=early)
         self._check_finite(parts)
-        self._sums.add(self.state.global_step, self._counts, parts, self._measured(model, parts))
+        self._sums.add(self.state.global_step, self._counts, parts, self._measured(model, parts, self._counts))
         loss = parts.loss * world
         return (loss, {"logits": parts.logits}) if return_outputs else loss
 
@@ -224,16 +249,16 @@ class PDRTrainer(Trainer):
         if self.objective.marginals is not None and self.args.should_save:
             self.objective.marginals.save(folder)
 
-    def _measured(self, model: nn.Module, parts: LossParts) -> dict[str, Tensor]:
+    def _measured(self, model: nn.Module, parts: LossParts, counts: Counts) -> dict[str, Tensor]:
         """This batch's shares in what is measured now and then: R without noise, and what the dtype leaves of noise and R."""
         every = self.zero_noise_every
         if every == 0 or self.state.global_step % every:
             return {}
-        found = {"r_zero_noise": self.objective.at_zero_noise(model, parts, self._counts)}
+        found = {"r_zero_noise": self.objective.at_zero_noise(model, parts, counts)}
         for batch, clean in parts.passes:
             if (one := rounding(model, batch, self.objective.regularizer, clean)) is None:
                 break
-            weights = batch["row_weight"].to(one.r_rounding) / max(self._counts.rows, 1)
+            weights = row_weights(batch).to(one.r_rounding) / max(counts.rows, 1)
             for name, values in vars(one).items():
                 found[name] = (values * weights).sum() + found.get(name, 0.0)
         return {name: value for name, value in found.items() if value is not None}
@@ -248,8 +273,23 @@ class PDRTrainer(Trainer):
         )
 
 
-def _check_parallelism(model: nn.Module, args: TrainingArguments) -> None:
-    """Refuse processes that would train apart without saying so, and models that are cut up among processes."""
+def _check_loss(args: TrainingArguments, compute_loss_func: Any) -> None:
+    """Refuse what the objective would not heed in training, but evaluation would, and what changes batches under way."""
+    if args.label_smoothing_factor or compute_loss_func is not None:
+        name = "compute_loss_func" if compute_loss_func is not None else "label_smoothing_factor"
+        raise ConfigError(
+            f"PDRTrainer trains on cross-entropy and R, and would use {name} in evaluation alone; leave it out, or override "
+            "compute_loss"
+        )
+    if args.auto_find_batch_size:
+        raise ConfigError(
+            "PDRTrainer cannot use auto_find_batch_size, which changes the rows of a step; lower per_device_train_batch_size and "
+            "raise gradient_accumulation_steps by as much: then the steps stay the same"
+        )
+
+
+def _check_parallelism(args: TrainingArguments) -> None:
+    """Refuse processes that would train apart without saying so, and ways to cut a model up among them."""
     if (count := started()) > args.world_size:
         raise ConfigError(
             f"a launcher started {count} processes, and each would train by itself; where there are no GPUs, pass use_cpu=True "
@@ -259,30 +299,48 @@ def _check_parallelism(model: nn.Module, args: TrainingArguments) -> None:
         "FSDP": bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true",
         "DeepSpeed": bool(args.deepspeed) or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true",
         "parallelism_config": getattr(args, "parallelism_config", None) is not None,
-        "tensor parallelism": any(type(parameter).__name__ == "DTensor" for parameter in model.parameters()),
     }
     for name, used in sharded.items():
         if used:
-            raise ConfigError(
-                f"PDRTrainer cannot use {name}: R takes passes that not every process takes equally often, and those of a "
-                "model in pieces may wait for each other for ever; leave it out (one whole model per process), and save "
-                "memory with gradient_checkpointing or bf16"
-            )
+            raise _in_pieces(name)
+
+
+def _check_whole(model: nn.Module) -> None:
+    """Refuse a model that is cut up among processes."""
+    if any(type(parameter).__name__ == "DTensor" for parameter in model.parameters()):
+        raise _in_pieces("tensor parallelism")
+
+
+def _in_pieces(name: str) -> ConfigError:
+    return ConfigError(
+        f"PDRTrainer cannot use {name}: R takes passes that not every process takes equally often, and those of a "
+        "model in pieces may wait for each other for ever; leave it out (one whole model per process), and save "
+        "memory with gradient_checkpointing or bf16"
+    )
 
 
 class _Progress(TrainerCallback):
-    """Tell samplers and noise the epoch, and the running means the step; stop with a checkpoint where a stream has no more rows."""
+    """Tell samplers and noise the epoch, noise the step where rows repeat, and the running means the step; stop with a checkpoint where a stream has no more rows."""
 
     def __init__(self, trainer: PDRTrainer) -> None:
-        self._trainer = trainer
+        self._trainer: Any = weakref.proxy(
+            trainer
+        )  # it holds this; a circle would keep model and optimizer after their time
 
     def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         epoch = int(state.epoch or 0)
-        kwargs["train_dataloader"].batch_sampler.set_epoch(epoch)
+        sampler = kwargs["train_dataloader"].batch_sampler
+        if hasattr(sampler, "set_epoch"):  # of whoever brings a loader of their own
+            sampler.set_epoch(epoch)
         if self._trainer.objective.regularizer is not None:
             self._trainer.objective.regularizer.set_epoch(epoch)
 
+    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._trainer.objective.regularizer is not None:
+            self._trainer.objective.regularizer.draw = state.global_step if self._trainer._repeats else 0
+
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        self._trainer._counts = None  # of what is computed before the next one
         marginals, accelerator = self._trainer.objective.marginals, self._trainer.accelerator
         if marginals is not None:
             marginals.update(lambda sums: accelerator.reduce(sums, reduction="sum"))

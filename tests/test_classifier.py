@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -35,15 +34,6 @@ TEXTS = [f"the {WORDS[8 + i % 4]} was {WORDS[i % 8]}" for i in range(16)]
 NUMBERS = [int(i % 8 >= 4) for i in range(16)]
 POOL = [f"a {word} {thing}" for word in WORDS[:8] for thing in WORDS[8:12]]
 PAIRS = list(zip(TEXTS, TEXTS[::-1], strict=True))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_to_collect() -> Iterator[None]:
-    """Each training ends with a garbage collection; what the imports brought need not be searched each time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +263,20 @@ def test_fit_leaves_everything_as_it_was(
 
 def _random_states() -> tuple[Any, ...]:
     return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+
+
+def test_it_trains_where_several_gpus_are_visible(
+    tiny: Callable[..., PDRClassifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can start an estimator under a launcher: it takes the first."""
+    init = transformers.TrainingArguments.__post_init__
+
+    def two(self: Any) -> None:
+        init(self)
+        self._n_gpu = 2
+
+    monkeypatch.setattr(transformers.TrainingArguments, "__post_init__", two)
+    assert len(tiny().fit(TEXTS, NUMBERS).predict(TEXTS)) == len(TEXTS)
 
 
 def test_verbose_shows_the_parts_of_the_loss(tiny: Callable[..., PDRClassifier], capfd: Any) -> None:

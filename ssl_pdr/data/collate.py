@@ -25,6 +25,7 @@ from ssl_pdr.outputs import UNLABELLED
 Features: TypeAlias = Mapping[str, Any]
 Pool: TypeAlias = Sequence[Features] | Stream
 
+_LABELS = frozenset({"labels", "label"})
 FAILURE = "failure"  # the key of a batch that could not be read
 
 
@@ -88,15 +89,15 @@ class MixedDataset(Dataset[dict[str, Any]]):
     Args:
         labelled: rows with `labels` or `label`: the number of a class, or a list of positions.
         unlabelled: rows without; labels that are there are not looked at.
-        columns: the names that the model takes; other columns are left out.
+        columns: the names that the model takes; other columns are left out. None takes all.
     """
 
-    def __init__(self, labelled: Mixture, unlabelled: Mixture, columns: Collection[str]) -> None:
+    def __init__(self, labelled: Mixture, unlabelled: Mixture, columns: Collection[str] | None) -> None:
         self.labelled = labelled
         self.unlabelled = unlabelled
-        self.columns = frozenset(columns) - {"labels", "label"}
+        self.columns = None if columns is None else frozenset(columns) - _LABELS
         sized = [part for part in unlabelled.parts if not isinstance(part, Stream)]
-        self._tables = [*(_trimmed(part, self.columns | {"labels", "label"}) for part in labelled.parts)]
+        self._tables = [*(_trimmed(part, self.columns and self.columns | _LABELS) for part in labelled.parts)]
         self._tables += [_trimmed(part, self.columns) for part in sized]
         self._ends = list(accumulate(map(len, self._tables)))
         self._n_labelled = len(labelled)
@@ -165,7 +166,9 @@ class MixedDataset(Dataset[dict[str, Any]]):
     def _features(self, row: Features, index: int) -> dict[str, Any]:
         row_id, weight = (index, 1.0) if index >= 0 else (~index, 0.0)
         label = _label(row, row_id) if row_id < self._n_labelled and weight else self._none
-        features = {name: row[name] for name in row if name in self.columns}
+        features = {
+            name: row[name] for name in row if name not in _LABELS and (self.columns is None or name in self.columns)
+        }
         if not features:
             raise DataError(
                 f"row {row_id} has nothing that the model takes, such as input_ids; tokenize it first, or give its Stream an encode"
@@ -184,14 +187,14 @@ class MixedDataset(Dataset[dict[str, Any]]):
 
 
 def mix(
-    labelled: Any, unlabelled: Any, columns: Collection[str], batch_size: int, ratio: str | float, seed: int
+    labelled: Any, unlabelled: Any, columns: Collection[str] | None, batch_size: int, ratio: str | float, seed: int
 ) -> tuple[MixedDataset, MixedBatchSampler]:
     """Rows under one numbering, and the global batches of them.
 
     Args:
         labelled: a data set or a `Mixture`.
         unlabelled: a data set, a stream, a `Mixture`, or None.
-        columns: the names that the model takes.
+        columns: the names that the model takes; None for all columns.
         batch_size: rows of one optimizer step.
         ratio: see `MixedBatchSampler`.
         seed: of the batches and of the shuffling of streams.
@@ -309,12 +312,12 @@ def _pool(data: Any, name: str) -> Pool:
     raise ConfigError(f"{name}: got {type(data).__name__}, expected a data set with a length, or one to iterate over")
 
 
-def _trimmed(table: Any, columns: Collection[str]) -> Any:
+def _trimmed(table: Any, columns: Collection[str] | None) -> Any:
     """A table of `datasets` without the columns that nobody wants: reading text costs time."""
-    if not hasattr(table, "select_columns"):
+    if columns is None or not hasattr(table, "select_columns"):
         return table
     kept = [name for name in table.column_names if name in columns]
-    if not set(kept) - {"labels", "label"}:
+    if not set(kept) - _LABELS:
         raise ConfigError(
             f"got a data set with the columns {', '.join(table.column_names)}, none of which the model takes; tokenize it first"
         )
@@ -330,7 +333,7 @@ def _rows(table: Any, rows: list[int]) -> list[Features]:
 
 def _label(row: Features, row_id: int) -> int | list[int]:
     label = row["labels"] if "labels" in row else row.get("label")
-    if any(number is None or number < 0 for number in (label if isinstance(label, list) else [label])):
+    if any(number is None or number < 0 or number % 1 for number in (label if isinstance(label, list) else [label])):
         raise DataError(
             f"labelled row {row_id} has the label {label}, expected a class number; put rows without a label into unlabelled_dataset"
         )

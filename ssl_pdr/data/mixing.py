@@ -152,6 +152,15 @@ class MixedBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         return self._batches(self.epoch)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether an epoch takes more rows of some pool than it has, so that a row may come several times in it."""
+        return any(
+            size is not None and taken > size
+            for side, rows in zip(self._sides, self._per_epoch, strict=True)
+            for size, taken in zip(side.sizes, side.shares.counts(np.array([rows]))[0], strict=True)
+        )
+
     def stream_window(self, stream: int, place: int) -> tuple[int, int]:
         """The places of a stream, first and one past the last, that share a window with `place`.
 

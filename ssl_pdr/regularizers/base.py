@@ -95,9 +95,19 @@ class Regularizer(ABC):
         self.dropout = dropout
         self.seed = seed
         self.epoch = 0
+        self.draw = 0  # which of several in an epoch, where rows come again within one
         self.pads = False
         self._calls = 0
         self._sites: WeakKeyDictionary[nn.Module, Site] = WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is known of models, which other processes have their own of."""
+        return {name: value for name, value in vars(self).items() if not isinstance(value, WeakKeyDictionary)} | {
+            name: WeakKeyDictionary for name, value in vars(self).items() if isinstance(value, WeakKeyDictionary)
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: value() if value is WeakKeyDictionary else value for name, value in state.items()})
 
     @property
     def clean_is_constant(self) -> bool:
@@ -118,7 +128,7 @@ class Regularizer(ABC):
             model: any module that returns `.logits`, or `.start_logits` and `.end_logits`.
             inputs: what the model takes, with `attention_mask` where there is padding, and for answers `passage`, as
                 `read_logits` takes it; `labels` are ignored.
-            row_ids: (B,), int64: noise is keyed by (seed, epoch, row id). Without them every call draws fresh noise.
+            row_ids: (B,), int64: noise is keyed by (seed, epoch, draw, row id). Without them every call draws fresh noise.
 
         Returns:
             (B,), at least 0, with graph.
@@ -198,7 +208,7 @@ class Regularizer(ABC):
 
     def _key(self, row_ids: Tensor | None, clean: CleanPass) -> tuple[NoiseKey, Tensor]:
         if row_ids is not None:
-            return NoiseKey(self.seed, self.epoch), row_ids.to(clean.logits.device)
+            return NoiseKey(self.seed, self.epoch, self.draw), row_ids.to(clean.logits.device)
         self._calls += 1
         return NoiseKey(self.seed, self.epoch, self._calls), torch.arange(len(clean.logits), device=clean.logits.device)
 
