@@ -15,7 +15,7 @@ from ssl_pdr.divergences import get_divergence
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
 GRIDS = sorted((ROOT / "label_curve").glob("*.toml"))
-MEASURED = sorted(path.parent for path in ROOT.glob("*/results/*/curve.json"))
+MEASURED = sorted(path.parent for path in ROOT.glob("*/results/**/curve.json"))
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.name)
@@ -73,3 +73,5 @@ def test_what_was_measured_is_whole_and_of_one_kind(folder: Path) -> None:
     for cell in cells:
         assert cell["data"]["fingerprint"] == grid["data_fingerprint"] or cell["status"] == "failed"
         assert "/" not in str(cell["config"]["data"])
+    devices = {(cell["seed"], cell["machine"]["device"]) for cell in cells if cell["status"] == "finished"}
+    assert len(devices) == len({seed for seed, _ in devices}), "runs that are paired are of one machine"
