@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -440,6 +441,14 @@ def lower(texts: Any) -> list[str]:
     return [text.lower() for text in texts]
 
 
+@pytest.fixture
+def _no_process_stays() -> Iterator[None]:
+    """joblib keeps its own for minutes, and other tests count theirs."""
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.usefixtures("_no_process_stays")
 def test_in_a_pipeline_in_a_search_in_processes(tiny: Callable[..., PDRClassifier]) -> None:
     steps = make_pipeline(FunctionTransformer(lower), tiny(max_steps=1))
     grid = {"pdrclassifier__alpha": np.array([0.5, 1.0]), "pdrclassifier__div": np.array(["kl"])}
