@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -24,7 +25,11 @@ def in_one_go() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():
-            gc.freeze()
+        _set_aside()
         if enabled:
             gc.enable()
+
+
+@cache  # once: later there may be garbage among what it would keep
+def _set_aside() -> None:
+    gc.freeze()
