@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,8 @@ def test_scores_that_cannot_be_reported_cost_a_warning_and_no_result(
     assert (tmp_path / "run" / "result.json").is_file()
 
 
-def test_a_tracker_that_fails_in_closing_costs_no_result(
-    run: Run, basic: list[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def full_disk_in_closing(monkeypatch: pytest.MonkeyPatch, when: Callable[[list[Any]], bool]) -> list[Any]:
+    """Let TensorBoard's writers fail in closing, when the list of those that were closed, which is returned, says so."""
     pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
     from torch.utils.tensorboard import SummaryWriter
 
@@ -105,12 +105,21 @@ def test_a_tracker_that_fails_in_closing_costs_no_result(
     def full(self: SummaryWriter) -> None:
         real(self)
         closed.append(self)
-        if any("in_domain" in tag for tag in tags):
+        if when(closed):
             raise OSError(28, "No space left on device")
 
-    tags: list[str] = []
-    add = SummaryWriter.add_scalar
     monkeypatch.setattr(SummaryWriter, "close", full)
+    return closed
+
+
+def test_a_tracker_that_fails_in_closing_costs_no_result(
+    run: Run, basic: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags: list[str] = []
+    closed = full_disk_in_closing(monkeypatch, lambda _: any("in_domain" in tag for tag in tags))
+    from torch.utils.tensorboard import SummaryWriter
+
+    add = SummaryWriter.add_scalar
     monkeypatch.setattr(
         SummaryWriter,
         "add_scalar",
@@ -129,18 +138,7 @@ def test_a_tracker_that_fails_in_closing_after_the_training_costs_no_training(
     run: Run, basic: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Trainer closes it first; a library that flushes a second time may fail then."""
-    pytest.importorskip("tensorboard", reason="needs tensorboard, which is an extra")
-    from torch.utils.tensorboard import SummaryWriter
-
-    real, closed = SummaryWriter.close, []
-
-    def full(self: SummaryWriter) -> None:
-        real(self)
-        closed.append(self)
-        if len(closed) == 2:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(SummaryWriter, "close", full)
+    closed = full_disk_in_closing(monkeypatch, lambda closed: len(closed) == 2)
     code, _, err = run(*basic, *SHORT[:-1], "--report-to", "tensorboard")
     assert code == 0, err
     assert closed[0] is closed[1]

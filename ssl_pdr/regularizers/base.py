@@ -102,8 +102,9 @@ class Regularizer(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is known of models, which other processes have their own of."""
-        return {name: value for name, value in vars(self).items() if not isinstance(value, WeakKeyDictionary)} | {
-            name: WeakKeyDictionary for name, value in vars(self).items() if isinstance(value, WeakKeyDictionary)
+        return {
+            name: WeakKeyDictionary if isinstance(value, WeakKeyDictionary) else value
+            for name, value in vars(self).items()
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
